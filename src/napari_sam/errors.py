@@ -1,0 +1,63 @@
+"""Every error that napari-sam raises on purpose. Knows no other module.
+
+::
+
+    NapariSamError(Exception)
+    ├── PromptError(ValueError)             empty, outside the image, wrong shape
+    ├── ImageError(ValueError)              axes, dtype, NaN, empty: what was got, what is taken
+    ├── ModelError
+    │   ├── UnknownModelError(LookupError)  lists the known names
+    │   └── WeightsError                    hash, keys or sizes do not fit: says which
+    ├── StoreError
+    │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
+    │   └── StoreIncompleteError            n of m tiles missing: how to resume
+    ├── OutOfMemoryError(MemoryError)       suggests a smaller model or tile
+    └── MissingExtraError(ImportError)      the exact pip line
+
+None of them derives from :class:`RuntimeError`: napari's generator worker swallows that one, so
+the user would never hear of it.
+"""
+
+
+class NapariSamError(Exception):
+    """Base of all errors raised on purpose; its message says what was wrong and what to do."""
+
+
+class PromptError(NapariSamError, ValueError):
+    """A prompt is empty, lies outside the image or has the wrong shape."""
+
+
+class ImageError(NapariSamError, ValueError):
+    """An image cannot be taken as it is: its axes, dtype, size or values."""
+
+
+class ModelError(NapariSamError):
+    """A model cannot be used."""
+
+
+class UnknownModelError(ModelError, LookupError):
+    """The name is not in the registry; the message lists the names that are."""
+
+
+class WeightsError(ModelError):
+    """A weights file is missing, damaged, or does not fit the architecture."""
+
+
+class StoreError(NapariSamError):
+    """A store on disk cannot be used."""
+
+
+class StoreMismatchError(StoreError):
+    """The manifest of a store differs from what is wanted; the message names the field."""
+
+
+class StoreIncompleteError(StoreError):
+    """Tiles of a store are missing; the message says how to resume."""
+
+
+class OutOfMemoryError(NapariSamError, MemoryError):
+    """The device ran out of memory; the message suggests a smaller model or image."""
+
+
+class MissingExtraError(NapariSamError, ImportError):
+    """An optional dependency is not installed; the message gives the pip line."""
