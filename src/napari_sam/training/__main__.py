@@ -1,0 +1,55 @@
+"""Train the bundled model's architecture from scratch.
+
+One process: ``python -m napari_sam.training RUN --pack PACK``. Several on one machine, one thread
+each (on CPUs better than one process with several threads): ``torchrun --nproc-per-node 2 -m
+napari_sam.training RUN --pack PACK --threads 1``.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see core/runtime.py
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from napari_sam.core.modeling.micro import MicroSam
+from napari_sam.core.registry import get_spec
+from napari_sam.training.checkpoint import export_weights, load_checkpoint
+from napari_sam.training.dataset import TrainingImages
+from napari_sam.training.distributed import join_ranks
+from napari_sam.training.loop import Trainer
+from napari_sam.training.params import TrainParams
+
+
+def main() -> None:
+    """Parse the command line, then train or export."""
+    parser = argparse.ArgumentParser(prog="python -m napari_sam.training", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the run; resumed when it exists")
+    parser.add_argument("--pack", type=Path, action="append", default=[], help="labelled images")
+    parser.add_argument("--minutes", type=float, default=TrainParams.minutes)
+    parser.add_argument("--seed", type=int, default=TrainParams.seed)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--export", type=Path, help="write the averaged weights and stop")
+    args = parser.parse_args()
+    if args.export:
+        state = load_checkpoint(args.run / "checkpoint.pt")
+        if state is None:
+            parser.error(f"{args.run} has no checkpoint")
+        export_weights(state, args.export)
+        return
+    torch.set_num_threads(args.threads)
+    join_ranks()
+    torch.manual_seed(args.seed)
+    params = replace(TrainParams(), minutes=args.minutes, seed=args.seed)
+    model = MicroSam(get_spec("tiny").architecture)
+    trainer = Trainer(model, params, args.run)
+    images = TrainingImages.from_packs(args.pack) if args.pack else None
+    for _ in trainer.run(images):
+        pass
+
+
+if __name__ == "__main__":
+    main()

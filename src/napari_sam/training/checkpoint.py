@@ -1,0 +1,40 @@
+"""A training run on disk: weights, averages, optimiser and position, written atomically."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_sam.training.params import TrainParams
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], params: TrainParams) -> None:
+    """Write beside the target, flush, then rename: a kill leaves the old file whole."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        torch.save(state | {"params": asdict(params)}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state last saved, or None where the run has not begun."""
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    return state
+
+
+def export_weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """Write the averaged weights as fp16 safetensors; returns what was written."""
+    from safetensors.torch import save_file
+
+    weights = {name: value.half().contiguous() for name, value in state["ema"].items()}
+    partial = path.with_suffix(".partial")
+    save_file(weights, partial, metadata={"format": "pt", "step": str(state["step"])})
+    os.replace(partial, path)
+    return weights

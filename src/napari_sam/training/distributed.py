@@ -1,0 +1,54 @@
+"""Several training processes as one: ranks, and averages over them (gloo, CPU).
+
+Without torchrun there is one rank and every function here leaves things as they are.
+"""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+def join_ranks() -> None:
+    """Join the process group that torchrun announces in the environment, if it does."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+
+
+def rank() -> int:
+    """Number of this process, 0 for the first or only one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def average_over_ranks(value: float) -> float:
+    """Mean of a number over all ranks."""
+    if world_size() == 1:
+        return value
+    total = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total) / world_size()
+
+
+def average_gradients(modules: list[nn.Module]) -> None:
+    """Replace every gradient by its mean over all ranks, in one message.
+
+    A parameter without a gradient on this rank counts as zero: ranks may differ in what a batch
+    touched.
+    """
+    if world_size() == 1:
+        return
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for p, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        p.grad = piece.view_as(p)
