@@ -53,7 +53,10 @@ class ModelSpec:
     ignored_keys
         Parameters that the file has and the network has not. Nothing else may be left over.
     image_size
-        Longest side in pixels of the picture that the model sees.
+        Longest side in pixels of the picture that the model sees; larger images are reduced.
+    least_size
+        Smaller images are enlarged until their long side has so many pixels. For SAM the same as
+        ``image_size``: it sees one size only.
     canvas_multiple
         The picture is padded at the bottom and right to multiples of this, in pixels.
     mask_stride
@@ -75,6 +78,7 @@ class ModelSpec:
     hash: str | None = None
     ignored_keys: frozenset[str] = frozenset()
     image_size: int = 1024
+    least_size: int = 1024
     canvas_multiple: int = 1024
     mask_stride: int = 4
 
@@ -169,6 +173,7 @@ def _tiny() -> ModelSpec:
         licence_note="Trained from scratch with this repository's code; data in MODEL_CARD.md.",
         url=None,
         file_name="tiny.safetensors",
+        least_size=512,
         canvas_multiple=16,
     )
 

@@ -1,1 +1,1 @@
-"""placeholder"""
+"""Better weights: data, losses and the loop that trained the bundled model."""

@@ -1,0 +1,1 @@
+"""One image: prompts, frames, networks, weights. Knows numpy and torch; no volumes, no GUI."""

@@ -1,0 +1,304 @@
+"""Predictor: image -> ImageEmbedding, prompts -> MaskPrediction. Functions of values, no memory.
+
+The same predictor may be used from several threads and for several images at once: nothing here
+remembers "the current image". Knows one image; volumes and tiles are above it.
+"""
+
+import napari_sam.core.runtime  # noqa: F401  (first: it sets thread policy before torch)
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from napari_sam.core.frame import Frame, picture_to_tensor
+from napari_sam.core.intensity import Intensity, to_picture
+from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.prompts import Prompts
+from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
+from napari_sam.core.runtime import Precision, Runtime, choose_runtime
+from napari_sam.core.weights import load_model
+from napari_sam.errors import PromptError
+
+
+class PromptableModel(Protocol):
+    """What the predictor needs of a network; ``Sam`` and ``MicroSam`` have it."""
+
+    def encode_image(self, picture_13HW: Tensor, *, canvas: tuple[int, int]) -> EncodedImage:
+        """Encode a picture (1, 3, H, W), 0 to 255, on a canvas."""
+        ...
+
+    def decode(
+        self,
+        encoded: EncodedImage,
+        *,
+        points: Tensor | None,
+        labels: Tensor | None,
+        boxes: Tensor | None,
+        mask: Tensor | None,
+        multimask: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Low-res logits (B, M, h, w) and scores (B, M) of B prompts in canvas x, y."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEmbedding:
+    """Encoder output of one image, with all that is needed to decode prompts on it.
+
+    Attributes
+    ----------
+    features
+        (1, C, h, w) image embedding on the predictor's device.
+    skip
+        Finer features of the bundled model, None for SAM.
+    frame
+        Sizes of the image and of the model's canvas.
+    model_name
+        Registry name of the model that made it.
+    """
+
+    features: Tensor
+    skip: Tensor | None
+    frame: Frame
+    model_name: str
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPrediction:
+    """Masks of B objects with M candidates each, best guesses of one decoding.
+
+    Attributes
+    ----------
+    low_res_logits
+        (B, M, h, w) float32, above 0 is object; pass one back as ``Prompts(mask_logits=...)``.
+    scores
+        (B, M) float32 predicted IoU.
+    frame
+        Sizes; brings masks back to the image's own pixels.
+    """
+
+    low_res_logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    frame: Frame
+
+    def masks(self) -> NDArray[np.bool_]:
+        """All candidates at the image's size, (B, M, H, W)."""
+        b, m = self.scores.shape
+        masks = np.empty((b, m, *self.frame.original), bool)
+        for i in range(b):
+            for j in range(m):
+                masks[i, j] = self.mask(i, j)
+        return masks
+
+    def mask(self, index: int, candidate: int | None = None) -> NDArray[np.bool_]:
+        """One object's mask (H, W): the given candidate, or the one with the best score."""
+        return self.logits(index, candidate) > 0
+
+    def logits(self, index: int, candidate: int | None = None) -> NDArray[np.float32]:
+        """As :meth:`mask`, before the threshold."""
+        chosen = self.best()[index] if candidate is None else candidate
+        low = torch.from_numpy(self.low_res_logits[index, chosen][None, None])
+        return np.asarray(self.frame.restore(low)[0, 0].numpy(), np.float32)
+
+    def best(self) -> NDArray[np.intp]:
+        """Candidate with the best score for each object, (B,)."""
+        return self.scores.argmax(1)
+
+    def to_labels(self) -> NDArray[np.uint32]:
+        """Label image (H, W): object i becomes label i + 1.
+
+        Where objects overlap, the one with the better score stays on top.
+        """
+        labels = np.zeros(self.frame.original, np.uint32)
+        for index in np.argsort(self.scores.max(1), kind="stable"):
+            labels[self.mask(int(index))] = index + 1
+        return labels
+
+
+class Predictor:
+    """A model ready to encode images and decode prompts; safe to share between threads.
+
+    Parameters
+    ----------
+    model
+        The network, in eval mode.
+    spec
+        Its registry entry: sizes and name.
+    runtime
+        Device and precision.
+    """
+
+    def __init__(self, model: PromptableModel, spec: ModelSpec, *, runtime: Runtime) -> None:
+        self._model = model
+        self.spec = spec
+        self.runtime = runtime
+
+    def encode(
+        self,
+        image: ArrayLike,
+        *,
+        intensity: Intensity = "percentile",
+        channels: tuple[int, ...] | None = None,
+    ) -> ImageEmbedding:
+        """Compute the embedding of an image, once for all its prompts.
+
+        Parameters
+        ----------
+        image
+            (H, W) or (H, W, C), any real dtype and size.
+        intensity, channels
+            What the model sees: see :func:`~napari_sam.core.intensity.to_picture`.
+
+        Raises
+        ------
+        ImageError
+            The image cannot be taken.
+        OutOfMemoryError
+            The device has too little memory.
+        """
+        picture = to_picture(image, intensity=intensity, channels=channels)
+        frame = self.frame((picture.shape[0], picture.shape[1]))
+        tensor = picture_to_tensor(frame.resize(picture), self.runtime.device)
+        with self.runtime.active():
+            features, skip = self._model.encode_image(tensor, canvas=frame.canvas)
+        finer = None if skip is None else skip.float()
+        return ImageEmbedding(features.float(), finer, frame, self.spec.name)
+
+    def decode(
+        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
+    ) -> MaskPrediction:
+        """Masks for all objects of the prompts.
+
+        Parameters
+        ----------
+        embedding
+            From :meth:`encode` of this model.
+        prompts
+            B objects in pixels of the original image.
+        multimask
+            Three candidates an object (good for a single click), or one.
+
+        Raises
+        ------
+        PromptError
+            A point or box lies wholly outside the image, a mask has the wrong size, or the
+            embedding is another model's.
+        OutOfMemoryError
+            The device has too little memory.
+        """
+        if embedding.model_name != self.spec.name:
+            raise PromptError(
+                f"the embedding was made by model {embedding.model_name!r}, this is"
+                f" {self.spec.name!r}: encode the image again."
+            )
+        frame = embedding.frame
+        check_inside(prompts, frame.original)
+        points = self._tensor(prompts.points, frame.points_to_model)
+        boxes = self._tensor(prompts.boxes, frame.boxes_to_model)
+        labels = prompts.point_labels
+        with self.runtime.active():
+            logits, scores = self._model.decode(
+                EncodedImage(embedding.features, embedding.skip),
+                points=points,
+                labels=None if labels is None else self._place(torch.tensor(labels)),
+                boxes=boxes,
+                mask=self._mask_prompt(prompts, frame),
+                multimask=multimask,
+            )
+        return MaskPrediction(logits.float().cpu().numpy(), scores.float().cpu().numpy(), frame)
+
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """The frame that an image of (height, width) gets."""
+        return Frame.fit(
+            size,
+            least=self.spec.least_size,
+            most=self.spec.image_size,
+            multiple=self.spec.canvas_multiple,
+            mask_stride=self.spec.mask_stride,
+        )
+
+    def _place(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.runtime.device)
+
+    def _tensor(self, values: NDArray[np.float32] | None, convert: "_Convert") -> Tensor | None:
+        return None if values is None else self._place(torch.from_numpy(convert(values)))
+
+    def _mask_prompt(self, prompts: Prompts, frame: Frame) -> Tensor | None:
+        if prompts.mask_logits is None:
+            return None
+        mask = self._place(torch.tensor(prompts.mask_logits))[:, None]
+        size = tuple(mask.shape[-2:])
+        if size == frame.low_res:
+            return mask
+        if size == frame.original:
+            return frame.to_low_res(mask)
+        raise PromptError(
+            f"mask_logits are {size[0]} x {size[1]}; for this image they must be low-res"
+            f" ({frame.low_res[0]} x {frame.low_res[1]}) or of its own size"
+            f" ({frame.original[0]} x {frame.original[1]})."
+        )
+
+
+class _Convert(Protocol):
+    def __call__(self, values: NDArray[np.float32], /) -> NDArray[np.float32]: ...
+
+
+def check_inside(prompts: Prompts, size: tuple[int, int]) -> None:
+    """Refuse points outside an image of (height, width) and boxes that do not touch it.
+
+    Raises
+    ------
+    PromptError
+        Names the first offender and the size. A pixel's area reaches half a pixel around it.
+    """
+    last = np.array(size, np.float32) - 0.5
+    if prompts.points is not None and prompts.point_labels is not None:
+        real = prompts.points[prompts.point_labels >= 0]
+        outside = ((real < -0.5) | (real > last)).any(-1)
+        if outside.any():
+            raise PromptError(
+                f"point (y, x) = {real[outside][0].tolist()} lies outside the image of"
+                f" {size[0]} x {size[1]} pixels."
+            )
+    if prompts.boxes is not None:
+        boxes = prompts.boxes
+        outside = (boxes[:, 2:] < -0.5).any(1) | (boxes[:, :2] > last).any(1)
+        if outside.any():
+            raise PromptError(
+                f"box (y0, x0, y1, x1) = {boxes[outside][0].tolist()} lies outside the image of"
+                f" {size[0]} x {size[1]} pixels."
+            )
+
+
+def load_predictor(
+    name: str = DEFAULT_MODEL,
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: Precision = "exact",
+) -> Predictor:
+    """Load a model by its registry name.
+
+    Parameters
+    ----------
+    name
+        See ``napari-sam models list``. The default is bundled; others are downloaded once.
+    weights
+        A local file (or Hugging Face folder) to use instead of the registered one.
+    device, precision
+        See :func:`~napari_sam.core.runtime.choose_runtime`.
+
+    Raises
+    ------
+    UnknownModelError, WeightsError, ModelError
+        The model does not exist, its weights do not fit, or the device cannot run it.
+    """
+    spec = get_spec(name)
+    runtime = choose_runtime(device, precision)
+    model = load_model(spec, weights=weights).to(runtime.device)
+    return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]

@@ -1,0 +1,1 @@
+"""How good: labelled data sets, protocols, baselines and reports."""
