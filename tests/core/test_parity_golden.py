@@ -36,7 +36,8 @@ def golden(name: str) -> dict[str, Tensor]:
 def golden_keys(name: str) -> dict[str, list[int]]:
     with safe_open(FOLDER / f"{name}.safetensors", framework="pt") as file:
         keys: dict[str, list[int]] = json.loads(file.metadata()["keys"])
-    return to_official(keys)
+    official: dict[str, list[int]] = to_official(keys)
+    return official
 
 
 @cache

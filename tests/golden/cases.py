@@ -1,5 +1,7 @@
 """The small networks and the prompts that the golden files were made with. Knows no peer."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +53,12 @@ TINY_VIT = SamConfig(
     iou_head_depth=3,
     iou_head_hidden_dim=24,
 )
+
+
+def keys_digest(state: Mapping[str, Tensor]) -> dict[str, object]:
+    """Count the keys of a state dict and hash them together with their shapes."""
+    lines = sorted(f"{key} {tuple(value.shape)}" for key, value in state.items())
+    return {"count": len(lines), "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
 
 
 @dataclass(frozen=True)

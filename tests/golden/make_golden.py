@@ -5,21 +5,23 @@ from their seed. ``tests/core/test_parity_golden.py`` reads what is written here
 """
 
 import json
+from contextlib import nullcontext
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from napari_sam.core.architecture import SamConfig
-from tests.golden.cases import FOLDER, PICTURE_SIZE, SEED, TINY_VIT, VIT, prompt_cases
+from napari_sam.core.registry import get_spec
+from tests.golden.cases import FOLDER, PICTURE_SIZE, SEED, TINY_VIT, VIT, keys_digest, prompt_cases
 from tests.golden.seeded import seeded_picture, seeded_tensor
-from tests.parity.peers import TransformersPeer, build_peer, versions
+from tests.parity.peers import OfficialPeer, TransformersPeer, build_peer, versions
 from tests.parity.shims import stand_ins
 
 
 @torch.no_grad()
 def main() -> None:
-    """Write the three files."""
+    """Write the files."""
     torch.set_num_threads(1)
     for package, name, config in (
         ("segment_anything", "sam_vit", VIT),
@@ -32,6 +34,20 @@ def main() -> None:
         metadata["versions"] = json.dumps({**versions(), "torch": torch.__version__})
         contiguous = {key: value.contiguous() for key, value in tensors.items()}
         save_file(contiguous, FOLDER / f"{name}.safetensors", metadata)
+    digests = {model: _digest_of_keys(model) for model in ("vit_b", "vit_l", "vit_h", "mobile_sam")}
+    (FOLDER / "official_keys.json").write_text(json.dumps(digests, indent=2) + "\n")
+
+
+def _digest_of_keys(model: str) -> dict[str, object]:
+    """Number and hash of the state dict's keys and shapes at a published size."""
+    config = get_spec(model).architecture
+    assert isinstance(config, SamConfig)
+    package = "mobile_sam" if model == "mobile_sam" else "segment_anything"
+    # TinyViT asks for numbers while it is built, which the meta device does not have.
+    with nullcontext() if package == "mobile_sam" else torch.device("meta"):
+        state = OfficialPeer(package, config).state
+    unused = get_spec(model).ignored_keys
+    return keys_digest({key: value for key, value in state.items() if key not in unused})
 
 
 def _answers(package: str, config: SamConfig) -> tuple[dict[str, Tensor], dict[str, str]]:
