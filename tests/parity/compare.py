@@ -7,7 +7,6 @@ ours does. Knows the registry's sizes; weights are seeded, nothing is downloaded
 import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 import torch
@@ -80,15 +79,6 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All differences of one pair, and how long one encoding took in seconds."""
-
-    differences: tuple[Difference, ...]
-    official_encode_s: float
-    our_encode_s: float
-
-
-@dataclass(frozen=True)
 class _Input:
     """One image at the model's scale, with its prompts."""
 
@@ -101,11 +91,10 @@ class _Input:
 class _Answer:
     features: Tensor
     decoded: tuple[tuple[Tensor, Tensor], ...]
-    encode_s: float
 
 
 @torch.no_grad()
-def compare(pair: Pair, images: Sequence[TestImage]) -> Comparison:
+def compare(pair: Pair, images: Sequence[TestImage]) -> list[Difference]:
     """Run one pair on some images with every kind of prompt."""
     config = get_spec(pair.model).architecture
     if not isinstance(config, SamConfig):
@@ -113,16 +102,11 @@ def compare(pair: Pair, images: Sequence[TestImage]) -> Comparison:
     inputs = [_prepare(image, config, pair) for image in images]
     theirs = _run_official(pair, config, inputs)
     ours = _run_ours(pair, config, inputs)
-    differences = [
+    return [
         difference
         for given, a, b in zip(inputs, theirs, ours, strict=True)
         for difference in _differences(given, a, b, config)
     ]
-    return Comparison(
-        tuple(differences),
-        float(np.median([answer.encode_s for answer in theirs])),
-        float(np.median([answer.encode_s for answer in ours])),
-    )
 
 
 def _prepare(image: TestImage, config: SamConfig, pair: Pair) -> _Input:
@@ -148,13 +132,11 @@ def _run_official(pair: Pair, config: SamConfig, inputs: Sequence[_Input]) -> li
     peer: Peer = build_peer(pair.package, config, seed=SEED)
     answers = []
     for given in inputs:
-        start = perf_counter()
         features = peer.encode(given.picture_13HW)
-        seconds = perf_counter() - start
         decoded = tuple(
             peer.decode(features, case, multimask=multimask) for case, multimask in _asked(given)
         )
-        answers.append(_Answer(features, decoded, seconds))
+        answers.append(_Answer(features, decoded))
     del peer
     gc.collect()
     return answers
@@ -165,11 +147,9 @@ def _run_ours(pair: Pair, config: SamConfig, inputs: Sequence[_Input]) -> list[_
     canvas = (config.image_size, config.image_size)
     answers = []
     for given in inputs:
-        start = perf_counter()
         encoded = sam.encode_image(given.picture_13HW, canvas=canvas)
-        seconds = perf_counter() - start
         decoded = tuple(_decode(sam, encoded, *asked) for asked in _asked(given))
-        answers.append(_Answer(encoded.features, decoded, seconds))
+        answers.append(_Answer(encoded.features, decoded))
     return answers
 
 
@@ -184,7 +164,7 @@ def seeded_sam(config: SamConfig) -> Sam:
 def _decode(
     sam: Sam, encoded: EncodedImage, case: PromptCase, multimask: bool
 ) -> tuple[Tensor, Tensor]:
-    return sam.decode(
+    answer: tuple[Tensor, Tensor] = sam.decode(
         encoded,
         points=case.points,
         labels=case.labels,
@@ -192,6 +172,7 @@ def _decode(
         mask=case.mask,
         multimask=multimask,
     )
+    return answer
 
 
 def _asked(given: _Input) -> Iterator[tuple[PromptCase, bool]]:

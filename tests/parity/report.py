@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 import torch
 
-from tests.parity.compare import MAX_ERROR, MIN_EQUAL_PIXELS, PAIRS, Comparison, compare
+from tests.parity.compare import MAX_ERROR, MIN_EQUAL_PIXELS, PAIRS, Difference, compare
 from tests.parity.images import make_images
 from tests.parity.peers import available, versions
 
 _HEADER = (
-    "| model | against | images | answers | embedding | logits | scores | pixels equal |"
-    " encode s: theirs, ours |  |\n|---|---|--:|--:|--:|--:|--:|--:|--:|---|"
+    "| model | against | images | answers | embedding | logits | scores | pixels equal |  |"
+    "\n|---|---|--:|--:|--:|--:|--:|--:|---|"
 )
 
 
@@ -40,19 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not available(package.split()[0]):
             print(f"| {PAIRS[name].model} | {package}: not installed |", flush=True)
             continue
-        comparison = compare(PAIRS[name], images)
-        failed |= not all(difference.passed for difference in comparison.differences)
-        print(_row(name, len(images), comparison), flush=True)
+        differences = compare(PAIRS[name], images)
+        failed |= not all(difference.passed for difference in differences)
+        print(_row(name, len(images), differences), flush=True)
         if options.details:
-            print("\n".join(str(difference) for difference in comparison.differences), flush=True)
+            print("\n".join(str(difference) for difference in differences), flush=True)
     return int(failed)
 
 
-def _row(name: str, n_images: int, comparison: Comparison) -> str:
+def _row(name: str, n_images: int, differences: Sequence[Difference]) -> str:
     """Worst figures of one pair."""
-    answers = [difference for difference in comparison.differences if difference.prompt]
-    embeddings = [difference for difference in comparison.differences if not difference.prompt]
-    passed = all(difference.passed for difference in comparison.differences)
+    answers = [difference for difference in differences if difference.prompt]
+    embeddings = [difference for difference in differences if not difference.prompt]
+    passed = all(difference.passed for difference in differences)
     cells = (
         PAIRS[name].model,
         PAIRS[name].package,
@@ -62,7 +62,6 @@ def _row(name: str, n_images: int, comparison: Comparison) -> str:
         f"{max(item.max_error for item in answers):.1e}",
         f"{max(item.score_error for item in answers):.1e}",
         f"{100 * min(item.equal_pixels for item in answers):.4f} %",
-        f"{comparison.official_encode_s:.2f}, {comparison.our_encode_s:.2f}",
         "ok" if passed else "OVER",
     )
     return f"| {' | '.join(cells)} |"

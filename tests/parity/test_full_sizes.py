@@ -19,7 +19,7 @@ def test_same_numbers_as_the_official_package(name: str) -> None:
     package = PAIRS[name].package
     if not available(package):
         pytest.skip(f"{package} is not installed")
-    comparison = compare(PAIRS[name], make_images()[: N_IMAGES[name]])
-    assert comparison.differences
-    over = [difference for difference in comparison.differences if not difference.passed]
+    differences = compare(PAIRS[name], make_images()[: N_IMAGES[name]])
+    assert differences
+    over = [difference for difference in differences if not difference.passed]
     assert not over
