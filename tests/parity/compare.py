@@ -83,7 +83,7 @@ class _Input:
     """One image at the model's scale, with its prompts."""
 
     image: TestImage
-    picture_13HW: Tensor
+    picture: Tensor
     cases: tuple[PromptCase, ...]
 
 
@@ -132,7 +132,7 @@ def _run_official(pair: Pair, config: SamConfig, inputs: Sequence[_Input]) -> li
     peer: Peer = build_peer(pair.package, config, seed=SEED)
     answers = []
     for given in inputs:
-        features = peer.encode(given.picture_13HW)
+        features = peer.encode(given.picture)
         decoded = tuple(
             peer.decode(features, case, multimask=multimask) for case, multimask in _asked(given)
         )
@@ -147,7 +147,7 @@ def _run_ours(pair: Pair, config: SamConfig, inputs: Sequence[_Input]) -> list[_
     canvas = (config.image_size, config.image_size)
     answers = []
     for given in inputs:
-        encoded = sam.encode_image(given.picture_13HW, canvas=canvas)
+        encoded = sam.encode_image(given.picture, canvas=canvas)
         decoded = tuple(_decode(sam, encoded, *asked) for asked in _asked(given))
         answers.append(_Answer(encoded.features, decoded))
     return answers
@@ -207,7 +207,7 @@ def _max_error(theirs: Tensor, ours: Tensor) -> float:
 
 def _official_masks(logits: Tensor, given: _Input, config: SamConfig) -> Tensor:
     """Masks at the image's size by the official formula: to the canvas, crop, to the image."""
-    height, width = given.picture_13HW.shape[-2:]
+    height, width = given.picture.shape[-2:]
     canvas = (config.image_size, config.image_size)
     fine = F.interpolate(logits, canvas, mode="bilinear", align_corners=False)
     fine = fine[..., :height, :width]

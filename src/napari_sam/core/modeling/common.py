@@ -1,5 +1,6 @@
-"""What the networks share: the encoder's output, two small layers, building without
-initialising. Knows torch only.
+"""What the networks share: the encoder's output, two layers, building without initialising.
+
+Knows torch only.
 
 Suffixes of tensor names in this package: B objects or images, C channels, H W pixels, h w grid
 cells, N tokens or points, D embedding width.
@@ -50,9 +51,7 @@ class LayerNorm2d(nn.Module):
 class MLPBlock(nn.Module):
     """Two linear layers with an activation between them (official names ``lin1``, ``lin2``)."""
 
-    def __init__(
-        self, embedding_dim: int, mlp_dim: int, *, act: type[nn.Module] = nn.GELU
-    ) -> None:
+    def __init__(self, embedding_dim: int, mlp_dim: int, *, act: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
         self.lin1 = nn.Linear(embedding_dim, mlp_dim)
         self.lin2 = nn.Linear(mlp_dim, embedding_dim)

@@ -208,7 +208,7 @@ def relative_table(table_Ld: Tensor, size: int) -> Tensor:
 
 
 def relative_bias(q_GNd: Tensor, table_hhd: Tensor, table_wwd: Tensor) -> Tensor:
-    """What the distances add to the attention logits.
+    """Compute what the distances add to the attention logits.
 
     Parameters
     ----------
