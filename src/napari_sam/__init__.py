@@ -8,7 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_sam.core.automatic import segment_everything
     from napari_sam.core.intensity import to_picture
+    from napari_sam.core.masks import MaskRecord, records_to_labels
+    from napari_sam.core.params import AutomaticParams
     from napari_sam.core.predictor import (
         ImageEmbedding,
         MaskPrediction,
@@ -22,9 +25,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 _HOME = {
+    "AutomaticParams": "core.params",
     "ImageEmbedding": "core.predictor",
     "MODELS": "core.registry",
     "MaskPrediction": "core.predictor",
+    "MaskRecord": "core.masks",
     "ModelSpec": "core.registry",
     "NapariSamError": "errors",
     "Predictor": "core.predictor",
@@ -32,12 +37,16 @@ _HOME = {
     "Prompts": "core.prompts",
     "get_spec": "core.registry",
     "load_predictor": "core.predictor",
+    "records_to_labels": "core.masks",
+    "segment_everything": "core.automatic",
     "to_picture": "core.intensity",
 }
 __all__ = [
     "MODELS",
+    "AutomaticParams",
     "ImageEmbedding",
     "MaskPrediction",
+    "MaskRecord",
     "ModelSpec",
     "NapariSamError",
     "Predictor",
@@ -45,6 +54,8 @@ __all__ = [
     "Prompts",
     "get_spec",
     "load_predictor",
+    "records_to_labels",
+    "segment_everything",
     "to_picture",
 ]
 

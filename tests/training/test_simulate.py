@@ -24,7 +24,9 @@ def test_tight_boxes_are_the_outermost_edges(y: int, x: int, h: int, w: int):
 
 
 @settings(max_examples=40)
-@given(st.integers(0, 40), st.integers(0, 40), st.integers(8, 24), st.integers(8, 24), st.integers())
+@given(
+    st.integers(0, 40), st.integers(0, 40), st.integers(8, 24), st.integers(8, 24), st.integers()
+)
 def test_first_clicks_touch_the_object(y: int, x: int, h: int, w: int, seed: int):
     mask = blob(y, x, h, w).expand(8, -1, -1)
     generator = torch.Generator().manual_seed(seed % 2**31)

@@ -163,7 +163,7 @@ def rescale(plane: NDArray[np.generic], bounds: Range) -> Picture:
     if plane.dtype.kind == "f":
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
 
 
 def _as_is(array: NDArray[np.generic]) -> Picture:

@@ -107,7 +107,7 @@ class MaskPrediction:
 
     def best(self) -> NDArray[np.intp]:
         """Candidate with the best score for each object, (B,)."""
-        return self.scores.argmax(1)
+        return np.asarray(self.scores.argmax(1), np.intp)
 
     def to_labels(self) -> NDArray[np.uint32]:
         """Label image (H, W): object i becomes label i + 1.

@@ -93,7 +93,9 @@ class Prompts:
             raise PromptError(f"the prompts disagree on the number of objects: {counts}.")
         if boxes is not None and (boxes[:, :2] > boxes[:, 2:]).any():
             bad = boxes[(boxes[:, :2] > boxes[:, 2:]).any(1)][0]
-            raise PromptError(f"box {bad.tolist()} is not (y0, x0, y1, x1) with y0 <= y1, x0 <= x1.")
+            raise PromptError(
+                f"box {bad.tolist()} is not (y0, x0, y1, x1) with y0 <= y1, x0 <= x1."
+            )
 
 
 def _floats(

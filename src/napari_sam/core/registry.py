@@ -48,8 +48,8 @@ class ModelSpec:
     size_bytes
         Size of the file; None where it is not published.
     hash
-        ``"sha256:<hex>"``, ``"xxh128:<hex>"`` or ``"md5:<hex>"``; None where none is published: then
-        the first download is recorded and later ones are compared with it.
+        ``"sha256:<hex>"``, ``"xxh128:<hex>"`` or ``"md5:<hex>"``; None where none is published,
+        then the first download is recorded and later ones are compared with it.
     ignored_keys
         Parameters that the file has and the network has not. Nothing else may be left over.
     image_size
@@ -61,6 +61,8 @@ class ModelSpec:
         The picture is padded at the bottom and right to multiples of this, in pixels.
     mask_stride
         Pixels of the model's input per low-res logit.
+    automatic_defaults
+        Settings of the automatic generator that differ from the official ones, by name.
     """
 
     name: str
@@ -81,6 +83,7 @@ class ModelSpec:
     least_size: int = 1024
     canvas_multiple: int = 1024
     mask_stride: int = 4
+    automatic_defaults: tuple[tuple[str, float], ...] = ()
 
     @property
     def bundled(self) -> bool:

@@ -94,7 +94,7 @@ def _best_device() -> str:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     if device.type == "cpu":
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False
@@ -108,8 +108,9 @@ def memory_errors() -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         text = str(error).lower()
         if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
+            reason = str(error).splitlines()[0] if text else type(error).__name__
             raise OutOfMemoryError(
                 "there was not enough memory. Use a smaller model or a smaller part of the image,"
-                f" or close other programs. ({str(error).splitlines()[0] if text else 'MemoryError'})"
+                f" or close other programs. ({reason})"
             ) from error
         raise

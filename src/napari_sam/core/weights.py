@@ -50,7 +50,7 @@ _T = TypeVar("_T")
 
 
 class _TransientError(Exception):
-    """This attempt failed; the next may not."""
+    """The attempt failed; the next may not."""
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from napari_sam.core.architecture import MicroConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.registry import get_spec
 from napari_sam.training.checkpoint import export_weights, load_checkpoint
@@ -44,7 +45,9 @@ def main() -> None:
     join_ranks()
     torch.manual_seed(args.seed)
     params = replace(TrainParams(), minutes=args.minutes, seed=args.seed)
-    model = MicroSam(get_spec("tiny").architecture)
+    architecture = get_spec("tiny").architecture
+    assert isinstance(architecture, MicroConfig)
+    model = MicroSam(architecture)
     trainer = Trainer(model, params, args.run)
     images = TrainingImages.from_packs(args.pack) if args.pack else None
     for _ in trainer.run(images):

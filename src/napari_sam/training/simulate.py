@@ -31,9 +31,7 @@ class PromptBatch(NamedTuple):
 def tight_boxes(masks_PHW: Tensor) -> Tensor:
     """x0, y0, x1, y1 of each mask's outermost pixel edges, (P, 4)."""
     rows, columns = masks_PHW.any(2), masks_PHW.any(1)
-    return torch.stack(
-        [_first(columns), _first(rows), _last(columns), _last(rows)], 1
-    ).float()
+    return torch.stack([_first(columns), _first(rows), _last(columns), _last(rows)], 1).float()
 
 
 def _first(flags_PN: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 from skimage.draw import polygon
 
 Floats = NDArray[np.float32]
+Outline = tuple[NDArray[np.floating], NDArray[np.floating]]
 TEXTURE_SIZE, TEXTURE_COUNT = 512, 48
 ANGLES = np.linspace(0, 2 * np.pi, 48, endpoint=False)
 
@@ -113,8 +114,8 @@ class Canvas:
         field = bank[self.rng.integers(len(bank))]
         y, x = self.rng.integers(0, TEXTURE_SIZE - self.size + 1, 2)
         cut = field[y : y + self.size, x : x + self.size]
-        cut = np.rot90(cut, self.rng.integers(4))
-        return np.sign(cut) if self.rng.random() < 0.15 else cut
+        cut = np.rot90(cut, int(self.rng.integers(4)))
+        return np.asarray(np.sign(cut) if self.rng.random() < 0.15 else cut, np.float32)
 
     def smooth_field(self, knots: int) -> Floats:
         """A smooth random (size, size) field, about unit variance."""
@@ -123,8 +124,10 @@ class Canvas:
         return np.asarray(zoomed[: self.size, : self.size], np.float32)
 
 
-def outline(rng: Generator, kind: str, radius: float) -> tuple[Floats, Floats]:
+def outline(rng: Generator, kind: str, radius: float) -> Outline:
     """Closed outline (y, x) about the origin: blob, ellipse, rod, polygon or star."""
+    y: NDArray[np.floating]
+    x: NDArray[np.floating]
     if kind == "rod":
         y, x = _rod(rng, radius)
     elif kind == "polygon":
@@ -143,10 +146,10 @@ def outline(rng: Generator, kind: str, radius: float) -> tuple[Floats, Floats]:
         y, x = reach * np.sin(ANGLES), squeeze * reach * np.cos(ANGLES)
     turn = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(turn), np.sin(turn)
-    return np.asarray(c * y - s * x, np.float32), np.asarray(s * y + c * x, np.float32)
+    return c * y - s * x, s * y + c * x
 
 
-def _rod(rng: Generator, length: float) -> tuple[Floats, Floats]:
+def _rod(rng: Generator, length: float) -> Outline:
     """A bent capsule of half length ``length``."""
     half_width = length * rng.uniform(0.12, 0.4)
     heading = rng.uniform(-0.8, 0.8) * np.linspace(-1, 1, 16)
@@ -160,7 +163,7 @@ def _rod(rng: Generator, length: float) -> tuple[Floats, Floats]:
         ends.append((y[at] + half_width * np.sin(turns), x[at] + half_width * np.cos(turns)))
     ys = np.concatenate([y + across_y, ends[0][0], (y - across_y)[::-1], ends[1][0]])
     xs = np.concatenate([x + across_x, ends[0][1], (x - across_x)[::-1], ends[1][1]])
-    return np.asarray(ys, np.float32), np.asarray(xs, np.float32)
+    return ys, xs
 
 
 def draw_bodies(canvas: Canvas) -> None:
@@ -225,7 +228,7 @@ def draw_tissue(canvas: Canvas) -> None:
     seeds = rng.uniform(-20, size + 20, (count, 2))
     warp = np.stack([canvas.smooth_field(int(rng.integers(3, 9))) for _ in range(2)])
     warp *= radius * rng.uniform(0.05, 0.5)
-    grid = np.stack(np.mgrid[:size, :size].astype(np.float32)) + warp
+    grid = np.mgrid[:size, :size].astype(np.float32) + warp
     distance, nearest = cKDTree(seeds).query(grid.reshape(2, -1).T, k=2)
     cells = (nearest[:, 0] + 1).reshape(size, size).astype(np.int32)
     gap = (distance[:, 1] - distance[:, 0]).reshape(size, size)
@@ -250,9 +253,7 @@ def draw_tissue(canvas: Canvas) -> None:
     canvas.levels = [cells] if nuclei is None else [nuclei, cells]
 
 
-def _draw_organelles(
-    canvas: Canvas, cells: NDArray[np.int32], radius: float
-) -> NDArray[np.int32]:
+def _draw_organelles(canvas: Canvas, cells: NDArray[np.int32], radius: float) -> NDArray[np.int32]:
     """Paint a nucleus (or a few organelles) into each cell; returns their labels."""
     rng, size = canvas.rng, canvas.size
     inner = np.zeros((size, size), np.int32)
@@ -303,7 +304,8 @@ def draw_leaves(canvas: Canvas) -> None:
 
 def degrade(canvas: Canvas) -> NDArray[np.uint8]:
     """Blur, uneven light and noise, then the percentile range that every picture gets."""
-    rng, size, image = canvas.rng, canvas.size, canvas.image
+    rng, size = canvas.rng, canvas.size
+    image: NDArray[np.floating] = canvas.image
     if rng.random() < 0.85:
         sigma = rng.uniform(0.3, 2.2) if rng.random() < 0.85 else rng.uniform(2, 4)
         image = ndimage.gaussian_filter(image, (sigma, sigma, 0))

@@ -1,6 +1,4 @@
-"""What the networks share: the encoder's output, two layers, building without initialising.
-
-Knows torch only.
+"""What the networks share: encoder output, layers, building without initialising. Torch only.
 
 Suffixes of tensor names in this package: B objects or images, C channels, H W pixels, h w grid
 cells, N tokens or points, D embedding width.

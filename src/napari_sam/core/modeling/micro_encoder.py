@@ -97,7 +97,7 @@ class EncoderBlock(nn.Module):
         padded = F.pad(x_BhwD, (0, 0, 0, -w % size, 0, -h % size))
         rows, columns = padded.shape[1] // size, padded.shape[2] // size
         windows = padded.view(b, rows, size, columns, size, d).transpose(2, 3)
-        mixed = self.attn(windows.reshape(-1, size * size, d))
+        mixed: Tensor = self.attn(windows.reshape(-1, size * size, d))
         grid = mixed.view(b, rows, columns, size, size, d).transpose(2, 3)
         return grid.reshape(padded.shape)[:, :h, :w]
 

@@ -25,7 +25,8 @@ class CrossAttention(nn.Module):
         self.out_proj = nn.Linear(inner_dim, dim)
 
     def _heads(self, x_BND: Tensor) -> Tensor:
-        return x_BND.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        b, n, _ = x_BND.shape
+        return x_BND.view(b, n, self.num_heads, -1).transpose(1, 2)
 
     def forward(self, q_BND: Tensor, k_BMD: Tensor, v_BMD: Tensor) -> Tensor:
         """Attend; returns (B, N, D)."""
@@ -87,9 +88,7 @@ class MicroMaskDecoder(nn.Module):
     def __init__(self, dim: int, depth: int, num_heads: int, skip_chans: int) -> None:
         super().__init__()
         self.output_tokens = nn.Parameter(torch.randn(1 + NUM_MASKS, dim) * 0.5)
-        self.blocks = nn.ModuleList(
-            TwoWayBlock(dim, num_heads, first=i == 0) for i in range(depth)
-        )
+        self.blocks = nn.ModuleList(TwoWayBlock(dim, num_heads, first=i == 0) for i in range(depth))
         self.final_attn = CrossAttention(dim, num_heads, dim // 2)
         self.final_norm = nn.LayerNorm(dim)
         self.upscale = nn.Linear(dim, 4 * skip_chans)

@@ -33,7 +33,8 @@ class PixelPositions(nn.Module):
         count = dim // 2
         generator = torch.Generator().manual_seed(0)
         angles = torch.rand(count, generator=generator) * 2 * math.pi
-        lengths = torch.exp(torch.linspace(*(math.log(w) for w in wavelengths), count))
+        shortest, longest = (math.log(w) for w in wavelengths)
+        lengths = torch.exp(torch.linspace(shortest, longest, count))
         directions = torch.stack([angles.cos(), angles.sin()])
         self.register_buffer("frequencies", 2 * math.pi * directions / lengths)
 
