@@ -20,6 +20,7 @@ from napari_sam.core.intensity import to_picture
 from napari_sam.errors import ImageError
 
 MANIFEST = "manifest.json"
+PLANES, STACKS = ("YX", "YXC"), ("ZYX",)
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Sample:
     item: Mapping[str, Any] = field(repr=False)
 
 
-def read_items(pack: Path) -> list[dict[str, Any]]:
-    """Entries of a pack's manifest.
+def read_manifest(pack: Path) -> dict[str, Any]:
+    """Read a pack's manifest: ``items``, and ``pack`` and ``version`` where it has a name.
 
     Raises
     ------
@@ -61,29 +62,59 @@ def read_items(pack: Path) -> list[dict[str, Any]]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} is not a readable manifest: {error}") from error
-    items: list[dict[str, Any]] = content["items"] if isinstance(content, dict) else content
-    return items
+    manifest = content if isinstance(content, dict) else {"items": content}
+    if not isinstance(manifest.get("items"), list):
+        raise ImageError(f"{path} has no list of items.")
+    return manifest
 
 
-def read_pack(
-    pack: Path, *, datasets: tuple[str, ...] = (), every_plane: int = 1
-) -> Iterator[Sample]:
-    """Labelled planes of a pack, item by item.
+def select_items(
+    pack: Path, *, datasets: tuple[str, ...] = (), axes: tuple[str, ...] = PLANES + STACKS
+) -> list[dict[str, Any]]:
+    """Labelled items of a pack in readable formats.
 
     Parameters
     ----------
     pack
         Folder with ``manifest.json``.
     datasets
-        Only datasets whose name begins with one of these; all when empty.
+        Only items whose id or dataset begins with one of these, in any case; all when empty.
+    axes
+        Only items with these axes.
+    """
+    wanted = tuple(name.casefold() for name in datasets)
+    return [
+        item
+        for item in read_manifest(pack)["items"]
+        if item.get("label")
+        and item["axes"] in axes
+        and not item["image"].endswith((".zarr", ".nii.gz"))
+        and (
+            not wanted
+            or item["id"].casefold().startswith(wanted)
+            or item["dataset"].casefold().startswith(wanted)
+        )
+    ]
+
+
+def read_pack(
+    pack: Path,
+    *,
+    datasets: tuple[str, ...] = (),
+    axes: tuple[str, ...] = PLANES + STACKS,
+    every_plane: int = 1,
+) -> Iterator[Sample]:
+    """Labelled planes of a pack, item by item.
+
+    Parameters
+    ----------
+    pack, datasets, axes
+        As for :func:`select_items`.
     every_plane
         Of stacks, take each so-many-th plane.
     """
-    for item in read_items(pack):
-        usable = item.get("label") and item["axes"] in ("YX", "YXC", "ZYX")
-        wanted = not datasets or item["dataset"].startswith(datasets)
-        if usable and wanted and not item["image"].endswith((".zarr", ".nii.gz")):
-            yield from read_item(pack, item, every_plane=every_plane)
+    for item in select_items(pack, datasets=datasets, axes=axes):
+        yield from read_item(pack, item, every_plane=every_plane)
 
 
 def read_item(pack: Path, item: Mapping[str, Any], *, every_plane: int = 1) -> Iterator[Sample]:
@@ -120,5 +151,5 @@ def as_instances(labels: NDArray[Any], kind: str) -> NDArray[np.int32]:
     if kind in ("binary", "semantic"):
         return np.asarray(connected_components(labels.astype(np.int32)), np.int32)
     _, compact = np.unique(labels, return_inverse=True)
-    compact = compact.reshape(labels.shape).astype(np.int32)
-    return compact if (labels == 0).any() else compact + 1
+    offset = 0 if (labels == 0).any() else 1
+    return np.asarray(compact.reshape(labels.shape) + offset, np.int32)

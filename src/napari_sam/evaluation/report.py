@@ -1,0 +1,274 @@
+"""A pack and a model in, a report out; and the command ``napari-sam evaluate``.
+
+Knows the order of things: which items, which model, who answers, what is written. Importing it
+loads no torch: that happens when an evaluation begins.
+"""
+
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+import napari_sam
+from napari_sam.evaluation.groups import group_of
+from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.progress import Progress
+
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import Predictor
+    from napari_sam.evaluation.datasets import Sample
+    from napari_sam.evaluation.interactive import ObjectResult, Segmenter
+    from napari_sam.evaluation.summary import Check, GroupSummary
+
+FORMAT, FORMAT_VERSION = "napari-sam evaluation", 1
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    groups, checks
+        Rows, and bars with what was found.
+    results
+        Every object.
+    params, provenance
+        How, by what and when.
+    """
+
+    groups: tuple["GroupSummary", ...]
+    checks: tuple["Check", ...]
+    results: tuple["ObjectResult", ...]
+    params: EvaluationParams
+    provenance: Mapping[str, object]
+
+    def to_markdown(self) -> str:
+        """Tables and bars for people."""
+        from napari_sam.evaluation.tables import render_report
+
+        return render_report(self.groups, self.checks, self.provenance, self.params)
+
+    def to_json(self) -> str:
+        """Everything, for machines."""
+        content: dict[str, Any] = {"format": FORMAT, "format_version": FORMAT_VERSION}
+        return json.dumps(content | asdict(self), indent=1, ensure_ascii=False)
+
+
+def evaluate_pack(
+    model: "Segmenter",
+    pack: Path,
+    params: EvaluationParams | None = None,
+    *,
+    datasets: tuple[str, ...] = (),
+    provenance: Mapping[str, object] | None = None,
+) -> Generator[Progress, None, Report]:
+    """Run the interactive protocol and the baselines on the labelled 2D images of a pack: a job.
+
+    Parameters
+    ----------
+    model
+        A predictor.
+    pack
+        Folder with ``manifest.json``.
+    params
+        How; None for the defaults.
+    datasets
+        Only items whose id or dataset begins with one of these.
+    provenance
+        What is known of the model; the pack's name and version are added.
+
+    Raises
+    ------
+    ImageError
+        If the pack cannot be read, or nothing in it fits.
+    """
+    from napari_sam.errors import ImageError
+    from napari_sam.evaluation.datasets import PLANES, read_item, read_manifest, select_items
+    from napari_sam.evaluation.interactive import evaluate_sample
+    from napari_sam.evaluation.summary import check_bars, summarise
+
+    params = params or EvaluationParams()
+    items = _thin_out(select_items(pack, datasets=datasets, axes=PLANES), params.images_per_group)
+    if not items:
+        raise ImageError(f"{pack} has no labelled 2D image among {datasets or 'its items'}.")
+    results: list[ObjectResult] = []
+    for done, (item, quota) in enumerate(_with_quota(items, params.walker_objects)):
+        yield Progress(done, len(items), str(item["id"]))
+        for sample in read_item(pack, item):
+            found = evaluate_sample(model, sample, params, group=group_of(item))
+            results += add_baselines(found, sample, walkers=quota)
+    yield Progress(len(items), len(items))
+    groups = summarise(results, {item["id"]: item["gt_origin"] for item in items})
+    manifest = read_manifest(pack)
+    about = {"pack": manifest.get("pack", pack.name), "pack version": manifest.get("version")}
+    return Report(
+        groups=tuple(groups),
+        checks=tuple(check_bars(groups)),
+        results=tuple(results),
+        params=params,
+        provenance={**(provenance or {}), **about},
+    )
+
+
+def add_baselines(
+    results: list["ObjectResult"], sample: "Sample", *, walkers: int
+) -> list["ObjectResult"]:
+    """Add to each object the IoU of every classical method on the same prompts.
+
+    The slow ones answer for the first ``walkers`` objects in the order of a fixed draw.
+    """
+    import numpy as np
+
+    from napari_sam.evaluation.baselines import (
+        BOX_BASELINES,
+        CLICK_BASELINES,
+        SLOW_BASELINES,
+        ClassicalImage,
+    )
+    from napari_sam.evaluation.clicks import deepest_point, tight_box
+    from napari_sam.evaluation.metrics import iou
+
+    image = ClassicalImage(sample.picture)
+    order = np.random.default_rng(len(results)).permutation(len(results))
+    answered = []
+    for result, place in zip(results, order, strict=True):
+        truth = sample.labels == result.label
+        (y, x), box = deepest_point(truth), tight_box(truth)
+        allowed = SLOW_BASELINES if place >= walkers else frozenset()
+        scores = {
+            name: iou(method(image, y, x), truth)
+            for name, method in CLICK_BASELINES.items()
+            if name not in allowed
+        } | {
+            name: iou(method(image, box), truth)
+            for name, method in BOX_BASELINES.items()
+            if name not in allowed
+        }
+        answered.append(replace(result, baselines=scores))
+    return answered
+
+
+def describe_model(predictor: "Predictor", weights: Path | None) -> dict[str, object]:
+    """Provenance of a model: name, hash of its file, versions, device, date."""
+    from napari_sam.core.weights import weights_path
+
+    path = weights or weights_path(predictor.spec)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+    return {
+        "model": predictor.spec.name,
+        "weights sha256": digest,
+        "input long side": f"{predictor.spec.least_size} to {predictor.spec.image_size} pixels",
+        "runtime": predictor.runtime.describe(),
+        "napari-sam": napari_sam.__version__,
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def evaluate_command(
+    pack: Annotated[Path, typer.Argument(help="Folder with labelled images and manifest.json.")],
+    model: Annotated[str, typer.Option(help="Name in `napari-sam models list`.")] = "tiny",
+    weights: Annotated[
+        Path | None, typer.Option(help="Weights to use instead of the registered ones.")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Only items whose id or data set begins so; may be given again."),
+    ] = None,
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write everything, for machines.")
+    ] = None,
+    markdown_path: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the printed tables.")
+    ] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Model card whose figures are to be replaced.")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the worst and median cases.")
+    ] = None,
+    max_objects: Annotated[
+        int, typer.Option(min=1, help="At most so many objects of an image.")
+    ] = EvaluationParams.objects_per_image,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="At most so many images of a kind.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+) -> None:
+    """Measure how well a model segments labelled images, beside classical methods.
+
+    One click, a box, and 3 and 5 corrective clicks on every object: mean IoU by kind of image.
+    """
+    from rich.console import Console
+
+    from napari_sam.core.predictor import load_predictor
+
+    predictor = load_predictor(model, weights=weights, device=device)
+    params = EvaluationParams(objects_per_image=max_objects, images_per_group=max_images)
+    job = evaluate_pack(
+        predictor,
+        pack,
+        params,
+        datasets=tuple(dataset or ()),
+        provenance=describe_model(predictor, weights),
+    )
+    report = _watch(job)
+    markdown = report.to_markdown()
+    Console().print(markdown, markup=False, highlight=False, soft_wrap=True)
+    if json_path:
+        json_path.write_text(report.to_json(), encoding="utf-8")
+    if markdown_path:
+        markdown_path.write_text(markdown, encoding="utf-8")
+    if card:
+        from napari_sam.evaluation.card import replace_figures
+
+        replace_figures(card, markdown.replace("\n## ", "\n### ").replace("## ", "### ", 1))
+    if pictures:
+        from napari_sam.evaluation.pictures import write_pictures
+
+        _watch(write_pictures(predictor, pack, report.results, pictures))
+
+
+def _with_quota(
+    items: Sequence[Mapping[str, Any]], total: int
+) -> Iterator[tuple[Mapping[str, Any], int]]:
+    """Each item with its even share of ``total`` among the items of its group."""
+    counts = Counter(group_of(item) for item in items)
+    seen: Counter[str] = Counter()
+    for item in items:
+        group = group_of(item)
+        seen[group] += 1
+        upto = [total * k // counts[group] for k in (seen[group] - 1, seen[group])]
+        yield item, upto[1] - upto[0]
+
+
+def _thin_out(items: Sequence[Mapping[str, Any]], most: int | None) -> list[Mapping[str, Any]]:
+    """At most ``most`` items of each group, evenly spread over its list."""
+    return [item for item, quota in _with_quota(items, most or len(items)) if quota]
+
+
+def _watch(job: Generator[Progress, None, _T]) -> _T:
+    """Run a job to its end under a bar on standard error; its result."""
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while True:
+            try:
+                now = next(job)
+            except StopIteration as end:
+                result: _T = end.value
+                return result
+            bar.update(task, completed=now.done, total=now.total, description=now.message)
