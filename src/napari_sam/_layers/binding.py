@@ -1,0 +1,307 @@
+"""Keeps a session and the layers of its viewer in step: makes, reads, writes and drops our layers.
+
+Knows napari's layers and the session; knows no Qt. What must not happen in the middle of a napari
+event (adding a layer while one is added) goes through ``later``.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image, Labels, Layer, Points, Shapes
+from napari.layers.base import ActionType
+from numpy.typing import NDArray
+
+from napari_sam._layers import output, planes, preview, prompts
+from napari_sam._place import PromptSet
+from napari_sam._predict import Plane
+from napari_sam._session import Commit, LayerRef, Session, with_edit
+from napari_sam.errors import ImageError
+
+EDITS = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
+FLIP_KEYS = ("Alt", "Control")
+Later = Callable[[Callable[[], None]], None]
+
+
+class Binding:
+    """The layers of one dock.
+
+    Parameters
+    ----------
+    viewer, session
+        What is kept in step.
+    later
+        Calls a function after the present event; the dock gives a zero timer.
+    """
+
+    def __init__(self, viewer: ViewerModel, session: Session, *, later: Later) -> None:
+        self._viewer = viewer
+        self._session = session
+        self._later = later
+        self._image: Image | None = None
+        self._revision = 0
+        self._own: dict[str, Layer] = {}
+        self._highest: dict[str, int] = {}
+        self._writing = False
+        self._closed = False
+        layers, dims = viewer.layers.events, viewer.dims.events
+        for event in (layers.inserted, layers.removed, layers.renamed):
+            event.connect(self._on_layers)
+        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
+            event.connect(self._on_view)
+        self._slots: list[tuple[Any, Callable[..., Any]]] = [
+            (session.layers_changed, self._on_choice),
+            (session.tool_changed, self._on_tool),
+            (session.prompts_replaced, self._on_replaced),
+            (session.preview_changed, self._on_preview),
+            (session.commit_requested, self._on_commit),
+            (session.undo_commit_requested, self._on_undo_commit),
+        ]
+        for signal, slot in self._slots:
+            signal.connect(slot)
+        self._on_layers()
+
+    def close(self, *, viewer_lives: bool = True) -> None:
+        """Let go of the viewer; our own helper layers go, the Labels stay."""
+        if self._closed:
+            return
+        self._closed = True
+        for signal, slot in self._slots:
+            signal.disconnect(slot)
+        layers, dims = self._viewer.layers.events, self._viewer.dims.events
+        for event in (layers.inserted, layers.removed, layers.renamed):
+            event.disconnect(self._on_layers)
+        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
+            event.disconnect(self._on_view)
+        self._watch(None)
+        if viewer_lives:
+            self._drop_own()
+
+    def add_picture(self, picture: NDArray[np.uint8], plane: Plane) -> None:
+        """Add the layer of what the model sees."""
+        if self._image is not None and self._is_current(plane):
+            self._add(preview.make_picture(picture, self._image, plane))
+
+    # --- which layers there are --------------------------------------------------------------
+
+    def _on_layers(self, event: Any = None) -> None:
+        removed = {role for role, layer in self._own.items() if layer not in self._viewer.layers}
+        for role in removed:
+            self._own.pop(role)
+        if removed & {"points", "boxes"}:
+            self._read()
+        layers = [layer for layer in self._viewer.layers if planes.ROLE not in layer.metadata]
+        self._session.set_layers(
+            tuple(_ref(layer) for layer in layers if isinstance(layer, Image)),
+            tuple(_ref(layer) for layer in layers if isinstance(layer, Labels)),
+        )
+
+    def _on_choice(self) -> None:
+        chosen = self._find(self._session.image)
+        image = chosen if isinstance(chosen, Image) else None
+        if image is not self._image:
+            self._watch(image)
+            self._later(self._start_image)
+        self._on_view()
+
+    def _start_image(self) -> None:
+        """A new image: helper layers of its own, ready for the first click."""
+        if self._closed:
+            return
+        self._drop_own()
+        if self._image is not None:
+            self._on_tool()
+
+    def _watch(self, image: Image | None) -> None:
+        if self._image is not None:
+            self._image.events.data.disconnect(self._on_data)
+            self._image.events.contrast_limits.disconnect(self._on_contrast)
+        self._image = image
+        self._revision += 1
+        if image is not None:
+            image.events.data.connect(self._on_data)
+            image.events.contrast_limits.connect(self._on_contrast)
+            self._on_contrast()
+
+    def _on_data(self, event: Any = None) -> None:
+        self._revision += 1
+        self._on_view()
+
+    def _on_contrast(self, event: Any = None) -> None:
+        if self._image is not None:
+            limits = None if self._image.rgb else tuple(map(float, self._image.contrast_limits))
+            self._session.contrast_limits = limits  # type: ignore[assignment]
+
+    def _on_view(self, event: Any = None) -> None:
+        if self._closed:
+            return
+        if self._image is None:
+            self._session.set_plane(None, "Open an image first: File > Open, or a sample.")
+            return
+        plane = planes.current_plane(self._viewer, self._image, self._revision)
+        if isinstance(plane, str):
+            self._session.set_plane(None, plane)
+        else:
+            self._session.set_plane(plane)
+
+    def _is_current(self, plane: Plane) -> bool:
+        image = self._image
+        return image is not None and plane.key[0] == image.unique_id  # type: ignore[index]
+
+    # --- our own layers ----------------------------------------------------------------------
+
+    def _drop_own(self) -> None:
+        for role in list(self._own):
+            layer = self._own.pop(role)
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def _need(self, role: str) -> Layer:
+        """Our layer of this role, made if it is not there."""
+        assert self._image is not None
+        if role not in self._own:
+            make: dict[str, Callable[[Image], Layer]] = {
+                "points": prompts.make_points,
+                "boxes": prompts.make_boxes,
+                "preview": preview.make_preview,
+            }
+            self._own[role] = layer = make[role](self._image)
+            self._add(layer)
+            self._bind(layer)
+        return self._own[role]
+
+    def _add(self, layer: Layer) -> None:
+        """Add below the layers of prompts, and leave the active layer active."""
+        active = self._viewer.layers.selection.active
+        self._viewer.add_layer(layer)
+        order = self._viewer.layers
+        for role in ("preview", "boxes", "points"):
+            own = self._own.get(role)
+            if own is not None and own in order:
+                order.move(order.index(own), len(order))
+        if active is not None and active in order:
+            order.selection.active = active
+
+    def _bind(self, layer: Layer) -> None:
+        session = self._session
+        layer.bind_key("Enter", lambda _: session.commit())
+        layer.bind_key("Escape", lambda _: session.clear())
+        layer.bind_key("Control-Z", lambda _: session.undo())
+        layer.bind_key("C", lambda _: session.step_candidate())
+        layer.bind_key("Shift-C", lambda _: session.step_candidate(-1))
+        if isinstance(layer, (Points, Shapes)):
+            layer.events.data.connect(self._on_edit)
+        if isinstance(layer, Points):
+            layer.events.features.connect(self._on_features)
+            layer.mouse_drag_callbacks.append(self._on_press)
+            layer.bind_key("T", lambda _: self._flip_tool())
+
+    def _flip_tool(self) -> None:
+        other = "positive" if self._session.tool == "negative" else "negative"
+        self._session.choose_tool(other)  # type: ignore[arg-type]
+
+    def _on_tool(self) -> None:
+        """Bring the tool's layer to the front, ready to draw."""
+        if self._image is None:
+            return
+        role = "boxes" if self._session.tool == "box" else "points"
+        layer = self._need(role)
+        layer.visible = True
+        self._viewer.layers.selection.active = layer
+        if isinstance(layer, Shapes):
+            layer.mode = "add_rectangle"
+        elif isinstance(layer, Points):
+            layer.mode = "add"
+            layer.feature_defaults = {"sign": self._session.tool}
+
+    # --- prompts -----------------------------------------------------------------------------
+
+    def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
+        """Set the sign of the point that this click adds; napari adds it on release."""
+        if layer.mode == "add":
+            flipped = any(key in event.modifiers for key in FLIP_KEYS)
+            negative = flipped or self._session.tool == "negative"
+            layer.feature_defaults = {"sign": "negative" if negative else "positive"}
+        yield
+
+    def _on_edit(self, event: Any) -> None:
+        if event.action in EDITS:
+            self._read()
+
+    def _on_features(self, event: Any = None) -> None:
+        points = self._own.get("points")
+        if isinstance(points, Points) and len(points.features) == len(points.data):
+            self._read()
+
+    def _read(self) -> None:
+        if self._writing or self._closed or self._image is None:
+            return
+        points, boxes = self._own.get("points"), self._own.get("boxes")
+        self._session.set_prompts(prompts.read_prompts(self._image, points, boxes))  # type: ignore[arg-type]
+
+    def _on_replaced(self, wanted: PromptSet) -> None:
+        if self._image is None:
+            return
+        self._writing = True
+        try:
+            points = self._need("points") if wanted.points else self._own.get("points")
+            boxes = self._need("boxes") if wanted.boxes else self._own.get("boxes")
+            prompts.write_prompts(wanted, self._image, points=points, boxes=boxes)  # type: ignore[arg-type]
+        finally:
+            self._writing = False
+
+    # --- masks -------------------------------------------------------------------------------
+
+    def _on_preview(self) -> None:
+        response, patches = self._session.response, self._session.preview
+        if self._image is None or ("preview" not in self._own and not patches):
+            return
+        layer = self._need("preview")
+        assert isinstance(layer, Labels)
+        plane = None if response is None else response.plane
+        preview.show_preview(layer, self._image, plane=plane, patches=patches)
+
+    def _on_commit(self, commit: Commit) -> None:
+        if self._image is None or not self._is_current(commit.plane):
+            return
+        try:
+            labels = self._need_output()
+            token = _ref(labels).token
+            edit = output.commit(
+                labels,
+                self._image,
+                plane=commit.plane,
+                patches=commit.patches,
+                known=self._highest.get(token),
+            )
+        except (ImageError, MemoryError) as error:
+            self._session.say(f"Not kept: {error}")
+            return
+        self._highest[token] = max(edit.numbers, default=self._highest.get(token, 0))
+        what = ", ".join(map(str, edit.numbers)) or "nothing (all was labelled already)"
+        self._session.committed(with_edit(commit, edit), message=f"Kept as label {what}.")
+
+    def _need_output(self) -> Labels:
+        chosen = self._find(self._session.output)
+        if isinstance(chosen, Labels):
+            return chosen
+        assert self._image is not None
+        labels = output.make_output(self._image)
+        self._add(labels)
+        self._highest[_ref(labels).token] = 0
+        self._session.choose_output(_ref(labels).token)
+        return labels
+
+    def _on_undo_commit(self, commit: Commit) -> None:
+        try:
+            output.undo_commit(commit.edit)
+        except ImageError as error:
+            self._session.say(str(error))
+
+    def _find(self, token: str | None) -> Layer | None:
+        return next((layer for layer in self._viewer.layers if _ref(layer).token == token), None)
+
+
+def _ref(layer: Layer) -> LayerRef:
+    return LayerRef(str(layer.unique_id), layer.name)

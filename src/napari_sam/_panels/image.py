@@ -1,0 +1,63 @@
+"""Which image is looked at, how its values become a picture, and where the objects go."""
+
+from napari_sam._panels.rows import Combo, Section, button
+from napari_sam._session import Session
+
+INTENSITIES = (
+    ("percentile", "Automatic"),
+    ("contrast limits", "As displayed"),
+    ("as_is", "Untouched 8-bit"),
+)
+NEW_LAYER = (None, "New labels layer")
+
+
+class ImagePanel(Section):
+    """Image layer, intensity, output layer."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("Image")
+        self._session = session
+        self.image = Combo("The image layer to segment.", self._choose_image)
+        self.output = Combo(
+            "The Labels layer that takes the objects. It must have the image's pixels;"
+            " a new one is made for you at the first object.",
+            self._choose_output,
+        )
+        self.intensity = Combo(
+            "How pixel values become what the model sees.\n"
+            "Automatic: from the 0.3 to the 99.7 percentile of the plane.\n"
+            "As displayed: the contrast limits of the layer, when you click.\n"
+            "Untouched 8-bit: 8-bit grey or RGB images, exactly as they are.",
+            self._choose_intensity,
+        )
+        self.picture = button(
+            "What the model sees",
+            "Add a layer with the very picture that the model gets.",
+            session.request_picture,
+        )
+        self.add("Layer", self.image)
+        self.add("Intensity", self.intensity)
+        self.add("Output", self.output)
+        self.add_wide(self.picture)
+        session.layers_changed.connect(self._show_layers)
+        session.intensity_changed.connect(self._show_intensity)
+        self._show_layers()
+        self._show_intensity()
+
+    def _choose_image(self, token: object) -> None:
+        self._session.choose_image(None if token is None else str(token))
+
+    def _choose_output(self, token: object) -> None:
+        self._session.choose_output(None if token is None else str(token))
+
+    def _choose_intensity(self, choice: object) -> None:
+        self._session.choose_intensity(choice)  # type: ignore[arg-type]
+
+    def _show_layers(self) -> None:
+        session = self._session
+        self.image.fill([(ref.token, ref.name) for ref in session.images], session.image)
+        outputs = [NEW_LAYER, *((ref.token, ref.name) for ref in session.outputs)]
+        self.output.fill(outputs, session.output)
+
+    def _show_intensity(self) -> None:
+        self.intensity.fill(INTENSITIES, self._session.intensity)

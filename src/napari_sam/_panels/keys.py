@@ -1,0 +1,29 @@
+"""The keys, for reading."""
+
+from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel
+
+KEYS = (
+    ("Click", "on the object"),
+    ("Alt / Ctrl + click", "not this"),
+    ("T", "points: + or −"),
+    ("C", "next candidate"),
+    ("Enter", "keep as label"),
+    ("Escape", "clear prompts"),
+    ("Ctrl+Z", "undo"),
+    ("3, then drag", "move a point"),
+    ("Delete", "remove selected"),
+)
+
+
+class KeysPanel(QGroupBox):
+    """A small table of the keys that our prompt layers have."""
+
+    def __init__(self) -> None:
+        super().__init__("Keys (while a prompt layer is selected)")
+        grid = QGridLayout(self)
+        grid.setContentsMargins(6, 6, 6, 6)
+        grid.setVerticalSpacing(1)
+        for row, (key, meaning) in enumerate(KEYS):
+            grid.addWidget(QLabel(f"<b>{key}</b>"), row, 0)
+            grid.addWidget(QLabel(meaning), row, 1)
+        grid.setColumnStretch(1, 1)

@@ -1,0 +1,92 @@
+"""What all panels are made of: a titled section, a narrow combo, a button that leaves the keyboard."""
+
+from collections.abc import Callable, Sequence
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+
+class Section(QGroupBox):
+    """A titled part of the dock with labelled rows."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._form = QFormLayout(self)
+        self._form.setContentsMargins(6, 6, 6, 6)
+        self._form.setVerticalSpacing(4)
+        self._form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+
+    def add(self, label: str, widget: QWidget) -> None:
+        """Add a row with a label."""
+        self._form.addRow(label, widget)
+
+    def add_wide(self, *widgets: QWidget) -> QWidget:
+        """Add a row over the whole width, the widgets side by side."""
+        row = widgets[0] if len(widgets) == 1 else side_by_side(*widgets)
+        self._form.addRow(row)
+        return row
+
+
+def side_by_side(*widgets: QWidget) -> QWidget:
+    """Widgets in one row, as wide as each other."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(4)
+    for widget in widgets:
+        layout.addWidget(widget, 1)
+    return row
+
+
+def stacked(*widgets: QWidget) -> QVBoxLayout:
+    """Layout of widgets above each other."""
+    layout = QVBoxLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget)
+    return layout
+
+
+class Combo(QComboBox):
+    """A combo of (value, text) that may be narrower than its longest text."""
+
+    def __init__(self, tooltip: str, on_chosen: Callable[[object], None]) -> None:
+        super().__init__()
+        self.setToolTip(tooltip)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(10)
+        self.activated.connect(lambda index: on_chosen(self.itemData(index)))
+
+    def fill(self, entries: Sequence[tuple[object, str]], chosen: object) -> None:
+        """Show these entries, one of them chosen. Does not call back."""
+        self.clear()
+        for value, text in entries:
+            self.addItem(text, value)
+            self.setItemData(self.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
+        values = [value for value, _ in entries]
+        self.setCurrentIndex(values.index(chosen) if chosen in values else -1)
+
+
+def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:
+    """A button that does not take the keyboard from the canvas, so that the keys go on working."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.clicked.connect(lambda *_: on_click())
+    return made
+
+
+def line(text: str = "") -> QLabel:
+    """Text that wraps."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    return label

@@ -1,0 +1,289 @@
+"""From one frozen request to masks: what runs in the worker when a person clicks.
+
+Knows the predictor, the embeddings it has made and the pieces of a mask that a screen needs. Knows
+no session, no layers and no threads (only locks: the caches are shared between them). Imports torch
+only when the first job runs.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam.core.intensity import Intensity
+from napari_sam.core.prompts import Prompts
+from napari_sam.core.registry import DEFAULT_MODEL
+from napari_sam.progress import Progress
+
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import ImageEmbedding, MaskPrediction
+
+EMBEDDINGS_KEPT = 8
+PREDICTORS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model runs, and how: what :func:`napari_sam.load_predictor` takes."""
+
+    name: str = DEFAULT_MODEL
+    weights: str | None = None
+    device: str = "auto"
+    precision: str = "exact"
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One yx plane of an image that can be read later, in another thread.
+
+    Attributes
+    ----------
+    key
+        Differs for every image, content and position.
+    data
+        The array, of any library: numpy, dask, zarr. Only the plane is ever read.
+    axes
+        The two axes of ``data`` that are the plane's y and x.
+    index
+        Position along all axes of ``data`` but channels; ignored at ``axes``.
+    rgb
+        Whether ``data`` has a last axis of colours, which ``index`` leaves out.
+    """
+
+    key: Hashable
+    data: Any
+    axes: tuple[int, int]
+    index: tuple[int, ...]
+    rgb: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return (int(self.data.shape[self.axes[0]]), int(self.data.shape[self.axes[1]]))
+
+    def read(self) -> NDArray[np.generic]:
+        """The pixels, (H, W) or (H, W, C). May be slow."""
+        where = tuple(slice(None) if a in self.axes else i for a, i in enumerate(self.index))
+        return np.asarray(self.data[where])
+
+    def project(self, position: tuple[float, ...]) -> tuple[float, float] | None:
+        """(y, x) of a position in ``data``'s pixels, or None if it is on another plane."""
+        for axis, (place, here) in enumerate(zip(position, self.index, strict=True)):
+            if axis not in self.axes and not here - 0.5 <= place < here + 0.5:
+                return None
+        return (position[self.axes[0]], position[self.axes[1]])
+
+    def lift(self, y: float, x: float) -> tuple[float, ...]:
+        """Position in ``data``'s pixels of a point (y, x) of the plane."""
+        position = [float(i) for i in self.index]
+        position[self.axes[0]], position[self.axes[1]] = y, x
+        return tuple(position)
+
+
+class PromptablePredictor(Protocol):
+    """What is used of a :class:`~napari_sam.Predictor`; ``testing.FakePredictor`` has it too."""
+
+    def encode(self, image: NDArray[np.generic], *, intensity: Intensity) -> "ImageEmbedding":
+        """See :meth:`napari_sam.Predictor.encode`."""
+        ...
+
+    def decode(
+        self, embedding: "ImageEmbedding", prompts: Prompts, *, multimask: bool
+    ) -> "MaskPrediction":
+        """See :meth:`napari_sam.Predictor.decode`."""
+        ...
+
+
+Load = Callable[[ModelChoice], PromptablePredictor]
+
+
+@dataclass(frozen=True)
+class PredictRequest:
+    """Everything that a prediction needs, frozen when the prompt was made.
+
+    Attributes
+    ----------
+    generation
+        Number of the request; a response with an older one than the session's is dropped.
+    plane
+        What to look at.
+    prompts
+        B objects in (y, x) pixels of the plane.
+    note
+        What was left out of the prompts, for the user; comes back with the answer.
+    """
+
+    generation: int
+    model: ModelChoice
+    plane: Plane
+    intensity: Intensity
+    prompts: Prompts
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MaskPatch:
+    """A mask and where it lies: only the bounding box of its object.
+
+    Attributes
+    ----------
+    offset
+        (y, x) of the first pixel in the plane.
+    mask
+        (h, w) bool; (0, 0) where the object is empty.
+    score
+        Predicted IoU.
+    """
+
+    offset: tuple[int, int]
+    mask: NDArray[np.bool_]
+    score: float
+
+    @classmethod
+    def cut(cls, mask: NDArray[np.bool_], score: float) -> "MaskPatch":
+        """Cut the bounding box out of a mask (H, W) of the whole plane."""
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if not rows.size:
+            return cls((0, 0), np.zeros((0, 0), bool), score)
+        y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        return cls((int(y0), int(x0)), mask[y0:y1, x0:x1].copy(), score)
+
+
+@dataclass(frozen=True, eq=False)
+class PredictResponse:
+    """Masks for a request: ``objects[i][j]`` is candidate j of object i.
+
+    One object has all its candidates, in the decoder's order; of several objects each has its best.
+    ``best`` is the candidate to show first.
+    """
+
+    generation: int
+    plane: Plane
+    objects: tuple[tuple[MaskPatch, ...], ...]
+    best: int
+    runtime: str = ""
+    note: str = ""
+
+
+class EmbeddingCache:
+    """The embeddings used last, by (plane, model, intensity). Safe to share between threads."""
+
+    def __init__(self, kept: int = EMBEDDINGS_KEPT) -> None:
+        self._kept = kept
+        self._entries: OrderedDict[Hashable, ImageEmbedding] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> "ImageEmbedding | None":
+        """The embedding, which then counts as just used."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
+
+    def put(self, key: Hashable, embedding: "ImageEmbedding") -> None:
+        """Keep an embedding; the one unused for longest goes."""
+        with self._lock:
+            self._entries[key] = embedding
+            while len(self._entries) > self._kept:
+                self._entries.popitem(last=False)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._entries.clear()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class PredictorPool:
+    """Loaded predictors, shared by all windows: they remember no image."""
+
+    def __init__(self, kept: int = PREDICTORS_KEPT) -> None:
+        self._kept = kept
+        self._loaded: OrderedDict[ModelChoice, PromptablePredictor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, choice: ModelChoice) -> PromptablePredictor:
+        """Load a model, or take the one that is loaded."""
+        with self._lock:
+            if choice not in self._loaded:
+                self._loaded[choice] = _load(choice)
+            self._loaded.move_to_end(choice)
+            while len(self._loaded) > self._kept:
+                self._loaded.popitem(last=False)
+            return self._loaded[choice]
+
+
+def _load(choice: ModelChoice) -> PromptablePredictor:
+    from napari_sam.core.predictor import load_predictor
+
+    return load_predictor(
+        choice.name,
+        weights=choice.weights,
+        device=choice.device,
+        precision=choice.precision,  # type: ignore[arg-type]
+    )
+
+
+predictors = PredictorPool()
+
+
+def predict(
+    request: PredictRequest, *, load: Load, cache: EmbeddingCache
+) -> Generator[Progress, None, PredictResponse]:
+    """Answer a request. A job: closing the generator cancels at the next step.
+
+    Raises
+    ------
+    NapariSamError
+        From loading the model, reading and encoding the plane, or decoding the prompts.
+    """
+    yield Progress(0, 0, "Loading the model ...")
+    predictor = load(request.model)
+    key = (request.plane.key, request.model, request.intensity)
+    embedding = cache.get(key)
+    if embedding is None:
+        yield Progress(0, 0, "Reading the image ...")
+        image = request.plane.read()
+        yield Progress(0, 0, "The model looks at the image, once ...")
+        embedding = predictor.encode(image, intensity=request.intensity)
+        cache.put(key, embedding)
+    yield Progress(0, 0, "Drawing the mask ...")
+    prediction = predictor.decode(embedding, request.prompts, multimask=True)
+    objects = cut_objects(prediction)
+    best = int(prediction.best()[0]) if len(objects) == 1 else 0
+    runtime = getattr(predictor, "runtime", None)
+    line = "" if runtime is None else runtime.describe()
+    return PredictResponse(request.generation, request.plane, objects, best, line, request.note)
+
+
+def cut_objects(prediction: "MaskPrediction") -> tuple[tuple[MaskPatch, ...], ...]:
+    """Patches of a prediction: all candidates of a single object, the best of each of several."""
+    scores = prediction.scores
+    if len(scores) == 1:
+        wanted = [[(0, j) for j in range(scores.shape[1])]]
+    else:
+        wanted = [[(i, int(j))] for i, j in enumerate(prediction.best())]
+    return tuple(
+        tuple(MaskPatch.cut(prediction.mask(i, j), float(scores[i, j])) for i, j in pairs)
+        for pairs in wanted
+    )
+
+
+def paint(
+    patches: Sequence[MaskPatch], numbers: Sequence[int], dtype: Any
+) -> tuple[tuple[int, int], NDArray[Any]]:
+    """Draw patches into one small array; where they overlap, the better score stays on top."""
+    y0, x0 = (min(patch.offset[i] for patch in patches) for i in (0, 1))
+    y1, x1 = (max(patch.offset[i] + patch.mask.shape[i] for patch in patches) for i in (0, 1))
+    canvas = np.zeros((y1 - y0, x1 - x0), dtype)
+    for index in np.argsort([patch.score for patch in patches], kind="stable"):
+        patch = patches[index]
+        (y, x), (h, w) = patch.offset, patch.mask.shape
+        canvas[y - y0 : y - y0 + h, x - x0 : x - x0 + w][patch.mask] = numbers[index]
+    return (y0, x0), canvas

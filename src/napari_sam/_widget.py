@@ -1,0 +1,163 @@
+"""The dock: builds session, panels, jobs and connections, and nothing else."""
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils.notifications import show_error
+from numpy.typing import NDArray
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from napari_sam._jobs import LatestJob
+from napari_sam._layers.binding import Binding
+from napari_sam._panels.image import ImagePanel
+from napari_sam._panels.job import JobPanel
+from napari_sam._panels.keys import KeysPanel
+from napari_sam._panels.mask import MaskPanel
+from napari_sam._panels.model import ModelPanel
+from napari_sam._panels.prompt import PromptPanel
+from napari_sam._predict import (
+    EmbeddingCache,
+    Load,
+    ModelChoice,
+    Plane,
+    PredictRequest,
+    predict,
+    predictors,
+)
+from napari_sam._session import Session
+from napari_sam.core.intensity import Intensity, to_picture
+from napari_sam.core.registry import ModelSpec
+from napari_sam.core.weights import download
+from napari_sam.progress import Progress
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+class SegmentAnything(QWidget):
+    """Click on objects of an image; they become labels.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer; napari passes it.
+    load
+        Gives the predictor of a model; for tests. The default loads from the registry.
+    model
+        The model to begin with.
+    """
+
+    def __init__(
+        self,
+        viewer: "napari.viewer.Viewer",
+        *,
+        load: Load | None = None,
+        model: ModelChoice | None = None,
+    ) -> None:
+        super().__init__()
+        self.session = Session(model, weights_needed=load is None)
+        self._load = load or predictors
+        self._cache = EmbeddingCache()
+        self._docked = False
+        self._build()
+        self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
+        self._connect()
+        self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
+        # The C++ side is gone by then: neither panels nor viewer may be touched.
+        self.destroyed.connect(partial(_let_go, self.session, self._binding, self._jobs))
+
+    @property
+    def _jobs(self) -> tuple[LatestJob, ...]:
+        return (self.clicks, self.downloads, self.pictures)
+
+    def shut(self) -> None:
+        """Stop the work and leave the viewer; the Labels stay."""
+        for job in self._jobs:
+            job.close()
+        self._binding.close()
+        self.session.close()
+
+    def event(self, event: QEvent) -> bool:
+        """Notice when napari takes the dock away: it unparents the widget and tells nobody."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is not None:
+                self._docked = True
+            elif self._docked:
+                self.shut()
+        return bool(super().event(event))
+
+    def _build(self) -> None:
+        session = self.session
+        self.image_panel = ImagePanel(session)
+        self.model_panel = ModelPanel(session)
+        self.prompt_panel = PromptPanel(session)
+        self.mask_panel = MaskPanel(session)
+        self.job_panel = JobPanel(session)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        for panel in (
+            self.image_panel,
+            self.model_panel,
+            self.prompt_panel,
+            self.mask_panel,
+            self.job_panel,
+            KeysPanel(),
+        ):
+            layout.addWidget(panel)
+        layout.addStretch(1)
+
+    def _connect(self) -> None:
+        session = self.session
+        session.requested.connect(self._on_request)
+        session.download_requested.connect(self._on_download)
+        session.picture_requested.connect(self._on_picture)
+        session.cancel_requested.connect(self._on_cancel)
+        for job in self._jobs:
+            job.busy.connect(self._on_busy)
+            job.progressed.connect(self._on_progress)
+            job.failed.connect(self._on_failed)
+        self.clicks.returned.connect(session.accept)
+        self.clicks.cancelled.connect(session.cancelled)
+        self.downloads.returned.connect(lambda _: session.downloaded())
+        self.downloads.cancelled.connect(session.cancelled)
+        self.pictures.returned.connect(lambda pair: self._binding.add_picture(*pair))
+
+    def _on_request(self, request: PredictRequest) -> None:
+        self.clicks.submit(partial(predict, request, load=self._load, cache=self._cache))
+
+    def _on_download(self, spec: ModelSpec) -> None:
+        self.downloads.submit(partial(download, spec))
+
+    def _on_picture(self, plane: Plane, intensity: Intensity) -> None:
+        self.pictures.submit(partial(_make_picture, plane, intensity))
+
+    def _on_cancel(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+
+    def _on_busy(self, _: bool) -> None:
+        self.session.set_job(busy=any(job.running for job in self._jobs))
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.session.set_job(busy=True, progress=progress)
+
+    def _on_failed(self, error: Exception, message: str) -> None:
+        self.session.fail(message)
+        show_error(message)
+
+
+def _make_picture(
+    plane: Plane, intensity: Intensity
+) -> Generator[Progress, None, tuple[NDArray[np.uint8], Plane]]:
+    yield Progress(0, 0, "Making the picture ...")
+    return to_picture(plane.read(), intensity=intensity), plane
+
+
+def _let_go(session: Session, binding: Binding, jobs: Any) -> None:
+    for job in jobs:
+        job.cancel()
+    binding.close(viewer_lives=False)
+    session.close()
