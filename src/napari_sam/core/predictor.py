@@ -18,6 +18,7 @@ from torch import Tensor
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.packed_vit import pack_image_encoder
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 from napari_sam.core.runtime import Precision, Runtime, choose_runtime
@@ -301,4 +302,7 @@ def load_predictor(
     spec = get_spec(name)
     runtime = choose_runtime(device, precision)
     model = load_model(spec, weights=weights).to(runtime.device)
+    if runtime.device.type == "cpu":
+        fast = runtime.precision == "fast"
+        pack_image_encoder(model, dtype=torch.bfloat16 if fast else torch.float32)
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]
