@@ -1,0 +1,107 @@
+"""``napari-sam models``: list, download, verify. Shows what registry and weights know."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from napari_sam._cli_options import Verbose
+from napari_sam.core.registry import MODELS, ModelSpec, get_spec
+
+__all__ = ["app", "fetch"]
+
+app = typer.Typer(no_args_is_help=True, help="Which models there are; get them, check them.")
+
+Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="See: models list.")]
+
+
+@app.command("list")
+def list_models(verbose: Verbose = False) -> None:
+    """Show the models, and which of them are on this machine."""
+    from napari_sam.core.weights import cache_folder, find
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("name", no_wrap=True, style="cyan")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("where", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    table.add_column("for")
+    for spec in MODELS.values():
+        here = "in the package" if spec.bundled else "downloaded"
+        where = here if find(spec) else "missing" if spec.bundled else "to download"
+        table.add_row(spec.name, _megabytes(spec), where, spec.licence, spec.description)
+    console = Console()
+    console.print(table)
+    console.print(f"\nDownloads go to {cache_folder()}", highlight=False, soft_wrap=True)
+
+
+@app.command("download")
+def download_models(names: Names, verbose: Verbose = False) -> None:
+    """Download models and check them. An interrupted download goes on where it stopped."""
+    for spec in [get_spec(name) for name in names]:
+        path = fetch(spec)
+        typer.echo(f"{spec.name}: {path}")
+
+
+@app.command("verify")
+def verify_models(names: Names, verbose: Verbose = False) -> None:
+    """Compare files on this machine with their published hashes."""
+    from napari_sam.core.weights import verify, weights_path
+
+    for spec in [get_spec(name) for name in names]:
+        path = weights_path(spec)
+        verify(spec, path)
+        typer.echo(f"{spec.name}: {path} is {_hash(spec)}")
+
+
+def fetch(spec: ModelSpec) -> str:
+    """Make sure that a model's weights are on this machine, with a bar; return their path.
+
+    Raises
+    ------
+    WeightsError
+        See :func:`napari_sam.core.weights.download`.
+    """
+    from napari_sam.core.weights import download, find
+
+    if spec.bundled and (path := find(spec)):
+        return str(path)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    job = download(spec)
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(f"checking {spec.title}", total=None)
+        while True:
+            try:
+                step = next(job)
+            except StopIteration as end:
+                return str(end.value)
+            bar.update(
+                task, completed=step.done, total=step.total or None, description=step.message
+            )
+
+
+def _megabytes(spec: ModelSpec) -> str:
+    from napari_sam.core.weights import find
+
+    path = find(spec)
+    size = path.stat().st_size if path else spec.size_bytes
+    return f"{size / 1e6:,.0f} MB" if size else ""
+
+
+def _hash(spec: ModelSpec) -> str:
+    return f"as published ({spec.hash})" if spec.hash else "as first seen (no hash is published)"

@@ -1,0 +1,137 @@
+"""The command line's points and boxes -> objects -> masks.
+
+Knows the rule by which points belong to objects, and decodes many objects in batches. Knows no
+files and no flags.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_sam.core.prompts import Prompts
+from napari_sam.errors import PromptError
+
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import ImageEmbedding, MaskPrediction, Predictor
+
+__all__ = ["Box", "ObjectPrompt", "Point", "decode_objects", "objects_of"]
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+# Objects decoded at once: each needs its own copy of the image's features in the decoder.
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """What was said about one object, in (y, x) pixels of the image.
+
+    Attributes
+    ----------
+    positive, negative
+        Points on it and beside it.
+    box
+        y0, x0, y1, x1, or None.
+    """
+
+    positive: tuple[Point, ...] = ()
+    negative: tuple[Point, ...] = ()
+    box: Box | None = None
+
+    @property
+    def ambiguous(self) -> bool:
+        """A single click may mean a part or a whole: three candidates are worth their time."""
+        return self.box is None and len(self.positive) + len(self.negative) == 1
+
+
+def objects_of(
+    positive: Sequence[Point],
+    negative: Sequence[Point],
+    boxes: Sequence[Box],
+    *,
+    each: bool = False,
+) -> list[ObjectPrompt]:
+    """Share points among objects.
+
+    With boxes: each box is an object, and a point refines the objects in whose box it lies.
+    Without: all points describe one object, or, with ``each``, every positive point is an object
+    of its own and the negative ones hold for all of them.
+
+    Raises
+    ------
+    PromptError
+        No object is named, or a point lies in none of the boxes.
+    """
+    if boxes:
+        for point in (*positive, *negative):
+            if not any(_inside(point, box) for box in boxes):
+                raise PromptError(f"point (y, x) = {list(point)} lies in none of the boxes.")
+        return [
+            ObjectPrompt(
+                tuple(p for p in positive if _inside(p, box)),
+                tuple(p for p in negative if _inside(p, box)),
+                box,
+            )
+            for box in boxes
+        ]
+    if not positive:
+        raise PromptError("nothing says where the object is: give a point on it or a box.")
+    if each:
+        return [ObjectPrompt((point,), tuple(negative)) for point in positive]
+    return [ObjectPrompt(tuple(positive), tuple(negative))]
+
+
+def decode_objects(
+    predictor: "Predictor", embedding: "ImageEmbedding", objects: Sequence[ObjectPrompt]
+) -> "MaskPrediction":
+    """One mask an object, in their order: of the candidates the one with the best score.
+
+    Raises
+    ------
+    PromptError
+        A prompt lies outside the image.
+    """
+    from napari_sam.core.predictor import MaskPrediction
+
+    height, width = embedding.frame.low_res
+    logits = np.empty((len(objects), 1, height, width), np.float32)
+    scores = np.empty((len(objects), 1), np.float32)
+    for indices in _batches(objects):
+        chosen = [objects[i] for i in indices]
+        prediction = predictor.decode(embedding, _prompts(chosen), multimask=chosen[0].ambiguous)
+        best = prediction.best()
+        rows = np.arange(len(chosen))
+        logits[indices, 0] = prediction.low_res_logits[rows, best]
+        scores[indices, 0] = prediction.scores[rows, best]
+    return MaskPrediction(logits, scores, embedding.frame)
+
+
+def _inside(point: Point, box: Box) -> bool:
+    return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
+
+
+def _batches(objects: Sequence[ObjectPrompt]) -> list[list[int]]:
+    """Indices of objects with the same kinds and numbers of prompts: no padding changes a mask."""
+    alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    for index, one in enumerate(objects):
+        count = len(one.positive) + len(one.negative)
+        alike[count, one.box is not None, one.ambiguous].append(index)
+    return [
+        indices[start : start + BATCH]
+        for indices in alike.values()
+        for start in range(0, len(indices), BATCH)
+    ]
+
+
+def _prompts(objects: Sequence[ObjectPrompt]) -> Prompts:
+    points = [[*one.positive, *one.negative] for one in objects]
+    labels = [[1] * len(one.positive) + [0] * len(one.negative) for one in objects]
+    boxes = [one.box for one in objects if one.box is not None]
+    return Prompts(
+        points=points if points[0] else None,
+        point_labels=labels if points[0] else None,
+        boxes=boxes or None,
+    )
