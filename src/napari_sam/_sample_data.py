@@ -1,7 +1,7 @@
 """Real images that the package ships: for File > Open Sample, the demo and tests.
 
-Knows the files in ``samples/`` (sources and licences are in ``samples/LICENSES.md``); knows no model
-and needs no napari. None of these images was used to train the bundled model.
+Knows the files in ``samples/`` (sources and licences: ``samples/LICENSES.md``); knows no model and
+needs no napari. None of these images was used to train the bundled model.
 """
 
 from collections.abc import Mapping
