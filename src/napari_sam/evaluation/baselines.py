@@ -193,10 +193,10 @@ def _walk(grey: Grey, window: tuple[slice, slice], seed: Mask) -> Mask:
     rows, columns = window
     height, width = grey.shape
     closed = (rows.start > 0, rows.stop < height, columns.start > 0, columns.stop < width)
-    sides = ((0, ...), (-1, ...), (..., 0), (..., -1))
+    sides = (seeds[:1], seeds[-1:], seeds[:, :1], seeds[:, -1:])
     for side, is_closed in zip(sides, closed, strict=True):
         if is_closed or not any(closed):
-            seeds[side] = 2
+            side[:] = 2
     seeds[start[::step, ::step]] = 1
     if seeds.all() or (seeds < 2).all() or (seeds != 1).all():
         mask[window] = start  # nothing to walk over, or nobody to walk against
