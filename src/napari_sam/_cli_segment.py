@@ -120,7 +120,7 @@ def segment(
     The first object gets label 1, the second 2, and so on; where they overlap the surer one stays.
     """
     from napari_sam._image_files import read_plane
-    from napari_sam._objects import decode_objects
+    from napari_sam._objects import check_objects, decode_objects
     from napari_sam._result_files import draw_overlay, write_labels, write_picture
 
     objects = _objects(point or [], negative or [], box or [], each=each)
@@ -128,6 +128,7 @@ def segment(
     chosen_channels = _indices(channels)
     _check_places(image, output, overlay, force=force)
     pixels = read_plane(image, _indices(plane))
+    check_objects(objects, (pixels.shape[0], pixels.shape[1]))
 
     predictor = _load(model, weights, device, precision)
     started = time.perf_counter()

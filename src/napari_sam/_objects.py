@@ -17,7 +17,7 @@ from napari_sam.errors import PromptError
 if TYPE_CHECKING:
     from napari_sam.core.predictor import ImageEmbedding, MaskPrediction, Predictor
 
-__all__ = ["Box", "ObjectPrompt", "Point", "decode_objects", "objects_of"]
+__all__ = ["Box", "ObjectPrompt", "Point", "check_objects", "decode_objects", "objects_of"]
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
@@ -82,6 +82,21 @@ def objects_of(
     if each:
         return [ObjectPrompt((point,), tuple(negative)) for point in positive]
     return [ObjectPrompt(tuple(positive), tuple(negative))]
+
+
+def check_objects(objects: Sequence[ObjectPrompt], size: tuple[int, int]) -> None:
+    """Refuse prompts that do not fit an image of (height, width), before it is encoded.
+
+    Raises
+    ------
+    PromptError
+        See :class:`~napari_sam.core.prompts.Prompts` and
+        :func:`~napari_sam.core.predictor.check_inside`.
+    """
+    from napari_sam.core.predictor import check_inside
+
+    for one in objects:
+        check_inside(_prompts([one]), size)
 
 
 def decode_objects(

@@ -1,29 +1,25 @@
 """Predictor: any image, any prompt, any thread; on an untrained network, seeded."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.predictor import MaskPrediction, Predictor, check_inside, load_predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
 from napari_sam.core.runtime import choose_runtime
 from napari_sam.errors import ImageError, PromptError, UnknownModelError, WeightsError
+from tests.untrained import untrained_model
 
 SPEC = get_spec("tiny")
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = MicroSam(SPEC.architecture)  # type: ignore[arg-type]
-        for parameter in model.parameters():  # default starts leave many outputs at nearly 0
-            parameter.data += 0.02 * torch.randn_like(parameter)
-    return Predictor(model.eval(), SPEC, runtime=choose_runtime("cpu"))
+    return Predictor(untrained_model(), SPEC, runtime=choose_runtime("cpu"))
 
 
 def picture(*shape: int, seed: int = 0) -> np.ndarray:
@@ -199,7 +195,7 @@ def test_labels_number_objects_and_the_surer_one_stays_on_top() -> None:
     assert swapped[8, 0] == 1
 
 
-def test_unknown_models_and_missing_weights_are_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_unknown_models_and_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownModelError, match="Did you mean 'vit_b'"):
         load_predictor("vitb")
     with pytest.raises(WeightsError, match=r"nowhere\.pth"):
