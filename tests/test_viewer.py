@@ -1,13 +1,16 @@
 """The dock in a real window: simulated mouse and keys, a fake predictor."""
 
+import time
+
 import numpy as np
 import pytest
-from napari_sam._widget import SegmentAnything
-from napari_sam.testing import FakePredictor
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
+
+from napari_sam._widget import SegmentAnything
+from napari_sam.testing import FakePredictor
 
 pytestmark = [pytest.mark.viewer]
 
@@ -106,3 +109,56 @@ def test_click_then_enter_commits_a_label(open_window):
     assert 150 < (labels == 1).sum() < 250
     assert len(window.layer("prompts: points").data) == 0
     assert not window.layer("preview").visible
+
+
+def untrained_predictor():
+    from napari_sam.core.modeling.micro import MicroSam
+    from napari_sam.core.predictor import Predictor
+    from napari_sam.core.registry import get_spec
+    from napari_sam.core.runtime import choose_runtime
+
+    spec = get_spec("tiny")
+    model = MicroSam(spec.architecture).eval()
+    return Predictor(model, spec, runtime=choose_runtime("cpu"))
+
+
+class Heartbeat:
+    """Longest pause of the window's thread, by a 5 ms timer."""
+
+    def __init__(self):
+        self.gaps, self._last = [], time.perf_counter()
+        self._timer = QTimer()
+        self._timer.timeout.connect(self._beat)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.start(5)
+
+    def _beat(self):
+        now = time.perf_counter()
+        self.gaps.append(1000 * (now - self._last))
+        self._last = now
+
+    def reset(self):
+        self.gaps.clear()
+        self._last = time.perf_counter()
+
+    def stop(self):
+        self._timer.stop()
+        return sorted(self.gaps)[-5:]
+
+
+def test_window_lives_while_the_model_encodes(open_window, qtbot):
+    import torch  # noqa: F401  (its import is another matter: see the test below)
+
+    image = np.random.default_rng(1).integers(0, 60000, (1024, 1024)).astype(np.uint16)
+    window = open_window(image, untrained_predictor())
+    window.click(300, 300)  # makes the preview layer and warms up
+    window.wait_mask()
+    window.dock._cache.clear()
+    heart = Heartbeat()
+    start = time.perf_counter()
+    window.session.refresh()
+    window.wait_mask()
+    took = time.perf_counter() - start
+    gaps = heart.stop()
+    print("longest gaps while encoding, ms", gaps, "took s", took)
+    assert gaps[-1] < 50

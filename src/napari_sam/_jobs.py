@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QObject
+from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 
 from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
@@ -73,11 +74,11 @@ class LatestJob(QObject):
     progressed(Progress), returned(object), failed(Exception, str), cancelled(), busy(bool)
     """
 
-    progressed = Signal(object)
-    returned = Signal(object)
-    failed = Signal(object, str)
-    cancelled = Signal()
-    busy = Signal(bool)
+    progressed = QtSignal(object)
+    returned = QtSignal(object)
+    failed = QtSignal(object, str)
+    cancelled = QtSignal()
+    busy = QtSignal(bool)
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -147,8 +148,8 @@ class LatestJob(QObject):
 class _Relay(QObject):
     """Carries reports from the worker's thread to the window's: Qt queues them on the way."""
 
-    progressed = Signal(object)
-    ended = Signal(object)
+    progressed = QtSignal(object)
+    ended = QtSignal(object)
 
 
 def _run(job: Job[Any], relay: _Relay, stop: threading.Event) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 EMBEDDINGS_KEPT = 8
 PREDICTORS_KEPT = 2
+STEPS = 4
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ class PredictorPool:
 
 
 def _load(choice: ModelChoice) -> PromptablePredictor:
-    from napari_sam.core.predictor import load_predictor
+    with gentle_import():
+        from napari_sam.core.predictor import load_predictor
 
     return load_predictor(
         choice.name,
@@ -243,17 +246,17 @@ def predict(
     NapariSamError
         From loading the model, reading and encoding the plane, or decoding the prompts.
     """
-    yield Progress(0, 0, "Loading the model ...")
+    yield Progress(0, STEPS, "Loading the model ...")
     predictor = load(request.model)
     key = (request.plane.key, request.model, request.intensity)
     embedding = cache.get(key)
     if embedding is None:
-        yield Progress(0, 0, "Reading the image ...")
+        yield Progress(1, STEPS, "Reading the image ...")
         image = request.plane.read()
-        yield Progress(0, 0, "The model looks at the image, once ...")
+        yield Progress(2, STEPS, "The model looks at the image, once ...")
         embedding = predictor.encode(image, intensity=request.intensity)
         cache.put(key, embedding)
-    yield Progress(0, 0, "Drawing the mask ...")
+    yield Progress(3, STEPS, "Drawing the mask ...")
     prediction = predictor.decode(embedding, request.prompts, multimask=True)
     objects = cut_objects(prediction)
     best = int(prediction.best()[0]) if len(objects) == 1 else 0

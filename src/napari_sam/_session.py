@@ -1,7 +1,7 @@
 """One annotation sitting: its state, and events when it changes. Knows no Qt and no napari.
 
 Panels and layers talk to the session and never to each other. All methods are called in the
-window's thread; what a worker needs leaves as a frozen :class:`~napari_sam._predict.PredictRequest`.
+window's thread; what a worker needs leaves as a frozen ``PredictRequest``.
 """
 
 from dataclasses import dataclass, replace

@@ -80,9 +80,9 @@ class SegmentAnything(QWidget):
         self._binding.close()
         self.session.close()
 
-    def event(self, event: QEvent) -> bool:
+    def event(self, event: QEvent | None) -> bool:
         """Notice when napari takes the dock away: it unparents the widget and tells nobody."""
-        if event.type() == QEvent.Type.ParentChange:
+        if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
                 self._docked = True
             elif self._docked:

@@ -97,7 +97,8 @@ class FakePredictor:
                 for i in range(prompts.n_objects)
             ]
         )
-        scores = np.tile(np.float32(SCORES if multimask else SCORES[1:2]), (len(masks), 1))
+        row = np.array(SCORES if multimask else SCORES[1:2], np.float32)
+        scores = np.tile(row, (len(masks), 1))
         logits = np.where(masks, LOGIT, -LOGIT).astype(np.float32)
         return MaskPrediction(logits, scores, embedding.frame)
 

@@ -111,6 +111,7 @@ class Binding:
             return
         self._drop_own()
         if self._image is not None:
+            self._need("preview")  # now: a layer's controls take napari 0.2 s to build
             self._on_tool()
 
     def _watch(self, image: Image | None) -> None:
@@ -238,7 +239,7 @@ class Binding:
         if self._writing or self._closed or self._image is None:
             return
         points, boxes = self._own.get("points"), self._own.get("boxes")
-        self._session.set_prompts(prompts.read_prompts(self._image, points, boxes))  # type: ignore[arg-type]
+        self._session.set_prompts(prompts.read_prompts(self._image, points, boxes))
 
     def _on_replaced(self, wanted: PromptSet) -> None:
         if self._image is None:
@@ -247,7 +248,7 @@ class Binding:
         try:
             points = self._need("points") if wanted.points else self._own.get("points")
             boxes = self._need("boxes") if wanted.boxes else self._own.get("boxes")
-            prompts.write_prompts(wanted, self._image, points=points, boxes=boxes)  # type: ignore[arg-type]
+            prompts.write_prompts(wanted, self._image, points=points, boxes=boxes)
         finally:
             self._writing = False
 

@@ -130,8 +130,8 @@ def _same_grid(labels: Labels, image: Image) -> bool:
 def highest_label(labels: Labels, *, known: int | None, plane: Plane) -> int:
     """The highest label of a layer.
 
-    Up to some size all of it is looked at each time; a larger one once, and from then on (``known``)
-    the plane in view and the label that the brush has.
+    Up to some size all of it is looked at each time; a larger one once, and from then on
+    (``known``) the plane in view and the label that the brush has.
     """
     data = labels.data
     small = isinstance(data, np.ndarray) and data.size <= SCANNED_EACH_TIME

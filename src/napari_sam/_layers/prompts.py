@@ -54,7 +54,7 @@ def make_boxes(image: Image) -> Shapes:
 
 
 def read_prompts(image: Image, points: Points | None, boxes: Shapes | None) -> PromptSet:
-    """The prompts in the layers, in pixels of the image. Shapes that are no rectangle: their box."""
+    """The prompts in the layers, in pixels of the image. A shape that is no box gives its box."""
     found, rectangles = [], []
     if points is not None:
         signs = points.features["sign"]

@@ -1,1 +1,1 @@
-"""The sections of the dock, one Qt panel a file. A panel talks to the session and to nothing else."""
+"""The sections of the dock, one Qt panel a file. A panel talks to the session only."""

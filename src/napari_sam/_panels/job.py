@@ -1,4 +1,6 @@
-"""What is going on: a sentence, a bar, and Cancel."""
+"""What is going on: a sentence, a bar with the seconds, and Cancel."""
+
+import time
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
@@ -6,19 +8,26 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 from napari_sam._panels.rows import button, line, side_by_side
 from napari_sam._session import Session
 
-PATIENCE_MS = 200  # shorter work shows no bar: it would only flicker
+PATIENCE_MS = 300  # shorter work shows no bar: it would only flicker
+TICK_MS = 1000
+FULL = 1000  # thousandths: bytes overflow the bar's 32 bits
 
 
 class JobPanel(QWidget):
-    """Message, progress bar, Cancel."""
+    """Message, progress bar, Cancel.
+
+    The bar never runs in Qt's endless animation: beside an OpenGL canvas each of its frames redraws
+    the whole window, which without a graphics card takes 50 ms.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
+        self._started = 0.0
         self.message = line()
         self.message.setMinimumHeight(3 * self.message.fontMetrics().height())
         self.bar = QProgressBar()
-        self.bar.setTextVisible(False)
+        self.bar.setRange(0, FULL)
         self.cancel = button("Cancel", "Stop; the prompts stay.", session.cancel)
         self._work = side_by_side(self.bar, self.cancel)
         policy = self._work.sizePolicy()
@@ -28,27 +37,35 @@ class JobPanel(QWidget):
         layout.setContentsMargins(6, 0, 6, 0)
         layout.addWidget(self.message)
         layout.addWidget(self._work)
-        self._patience = QTimer(self)
-        self._patience.setSingleShot(True)
-        self._patience.setInterval(PATIENCE_MS)
-        self._patience.timeout.connect(self._work.show)
+        self._tick = QTimer(self)
+        self._tick.timeout.connect(self._on_tick)
         session.message_changed.connect(self._say)
         session.job_changed.connect(self._show)
-        self.message.setText(session.message)
+        self._say(session.message)
         self._work.hide()
 
     def _say(self, message: str) -> None:
         self.message.setText(message)
 
     def _show(self) -> None:
-        progress = self._session.progress
         if not self._session.busy:
-            self._patience.stop()
+            self._tick.stop()
             self._work.hide()
-        elif not self._work.isVisible() and not self._patience.isActive():
-            self._patience.start()
-        if progress is not None:
-            self.message.setText(progress.message)
-            self.bar.setRange(0, 1000 if progress.total else 0)
-            if progress.total:  # in thousandths: bytes overflow Qt's 32 bits
-                self.bar.setValue(round(1000 * progress.done / progress.total))
+        elif not self._tick.isActive():
+            self._started = time.monotonic()
+            self._tick.start(PATIENCE_MS)
+        if self._work.isVisible():
+            self._show_progress()
+
+    def _on_tick(self) -> None:
+        self._tick.setInterval(TICK_MS)
+        self._work.show()
+        self._show_progress()
+
+    def _show_progress(self) -> None:
+        progress = self._session.progress
+        if progress is None:
+            return
+        self._say(progress.message)
+        self.bar.setValue(round(FULL * progress.done / progress.total) if progress.total else 0)
+        self.bar.setFormat(f"{time.monotonic() - self._started:.0f} s")

@@ -1,11 +1,12 @@
 """The keys, for reading."""
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel
 
 KEYS = (
     ("Click", "on the object"),
     ("Alt / Ctrl + click", "not this"),
-    ("T", "points: + or −"),
+    ("T", "points: + or -"),
     ("C", "next candidate"),
     ("Enter", "keep as label"),
     ("Escape", "clear prompts"),
@@ -24,6 +25,8 @@ class KeysPanel(QGroupBox):
         grid.setContentsMargins(6, 6, 6, 6)
         grid.setVerticalSpacing(1)
         for row, (key, meaning) in enumerate(KEYS):
-            grid.addWidget(QLabel(f"<b>{key}</b>"), row, 0)
-            grid.addWidget(QLabel(meaning), row, 1)
+            for column, text in enumerate((f"<b>{key}</b>", meaning)):
+                label = QLabel(text)
+                label.setTextFormat(Qt.TextFormat.RichText)  # plain text sits some pixels higher
+                grid.addWidget(label, row, column)
         grid.setColumnStretch(1, 1)

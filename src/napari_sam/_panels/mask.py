@@ -17,7 +17,7 @@ class MaskPanel(Section):
         self.candidates: list[QPushButton] = []
         group = QButtonGroup(self)
         for index in range(CANDIDATES):
-            made = button("–", "", lambda i=index: session.choose_candidate(i))  # type: ignore[misc]
+            made = button("-", "", lambda i=index: session.choose_candidate(i))  # type: ignore[misc]
             made.setCheckable(True)
             made.setToolTip(
                 f"Candidate {index + 1} and the IoU that the model expects of it."
@@ -42,7 +42,7 @@ class MaskPanel(Section):
         session, scores = self._session, self._session.scores
         for index, made in enumerate(self.candidates):
             there = index < len(scores)
-            made.setText(f"{index + 1}:  {scores[index]:.2f}" if there else f"{index + 1}:  –")
+            made.setText(f"{index + 1}:  {scores[index]:.2f}" if there else f"{index + 1}:  -")
             made.setEnabled(there)
             made.setChecked(there and index == session.candidate)
         self.commit.setEnabled(bool(session.prompts))

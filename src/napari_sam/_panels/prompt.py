@@ -7,7 +7,7 @@ from napari_sam._session import Session, Tool
 
 TOOLS: tuple[tuple[Tool, str, str], ...] = (
     ("positive", "+ Point", "Click on the object. Alt or Ctrl + click: a negative point. Key T."),
-    ("negative", "− Point", "Click on what does not belong to the object. Key T."),
+    ("negative", "- Point", "Click on what does not belong to the object. Key T."),
     ("box", "Box", "Drag a box around the object; several boxes are several objects."),
 )
 

@@ -1,4 +1,4 @@
-"""What all panels are made of: a titled section, a narrow combo, a button that leaves the keyboard."""
+"""What panels are made of: a titled section, a narrow combo, a button that takes no focus."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,6 +10,7 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -64,6 +65,7 @@ class Combo(QComboBox):
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(10)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.activated.connect(lambda index: on_chosen(self.itemData(index)))
 
     def fill(self, entries: Sequence[tuple[object, str]], chosen: object) -> None:

@@ -1,0 +1,91 @@
+"""Make click.png for the README: the real window, a sample image, a click on a nucleus.
+
+Run with a display or under Xvfb::
+
+    xvfb-run -a -s "-screen 0 1400x1000x24" python docs/screenshots/make_screenshot.py
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import napari
+import numpy as np
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
+
+from napari_sam._predict import ModelChoice
+from napari_sam._widget import SegmentAnything
+
+
+def process(seconds: float) -> None:
+    """Let the window work."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.01)
+
+
+def wait_for_mask(dock: SegmentAnything, *, timeout_s: float = 120) -> None:
+    """Until the mask of the last prompt is in view."""
+    session = dock.session
+    end = time.monotonic() + timeout_s
+    while session.busy or session.response is None:
+        if time.monotonic() > end:
+            raise SystemExit(f"no mask came: {session.message}")
+        process(0.05)
+
+
+def deepest_points(labels: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """(y, x) deepest inside each of the largest objects."""
+    from scipy.ndimage import distance_transform_edt
+
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    points = []
+    for label in np.argsort(sizes)[::-1][:count]:
+        depth = distance_transform_edt(labels == label)
+        y, x = np.unravel_index(depth.argmax(), labels.shape)
+        points.append((int(y), int(x)))
+    return points
+
+
+def main() -> None:
+    """Open, click, keep some objects, leave one as a preview, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", help="weights of the tiny model, instead of the bundled ones")
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("click.png"))
+    options = parser.parse_args()
+
+    from skimage.io import imread
+
+    import napari_sam
+
+    samples = Path(napari_sam.__file__).with_name("samples")
+    viewer = napari.Viewer(title="napari-sam")
+    viewer.window._qt_window.resize(1280, 860)
+    viewer.add_image(imread(samples / "nuclei_fluorescence.png"), name="nuclei")
+    dock = SegmentAnything(viewer, model=ModelChoice(weights=options.weights))
+    viewer.window.add_dock_widget(dock, name="Segment Anything (napari-sam)")
+    process(1.5)
+    canvas = viewer.window._qt_viewer.canvas
+    truth = imread(samples / "nuclei_fluorescence_labels.png")
+    points = deepest_points(truth, 6)
+    for index, (y, x) in enumerate(points):
+        place = canvas.view.scene.transform.map([x, y, 0, 1])
+        at = QPoint(*(round(v / place[3]) for v in place[:2]))
+        QTest.mouseMove(canvas.native, at)
+        QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, pos=at)
+        process(0.1)
+        wait_for_mask(dock)
+        if index < len(points) - 1:
+            QTest.keyClick(canvas.native, Qt.Key.Key_Return)
+            process(0.1)
+    process(0.5)
+    viewer.window.screenshot(str(options.out), canvas_only=False, flash=False)
+    viewer.close()
+
+
+if __name__ == "__main__":
+    main()
