@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SYSTEM_PACKAGES := .ci/system-packages
+# Labelled images with a manifest.json: make evaluate PACK=folder
+PACK ?= ../shared/packs/dev
 # What a click needs is quick with few threads; a test run must leave cores to its neighbours.
 TEST_THREADS ?= 2
 
@@ -25,7 +27,7 @@ help:
 	@echo "make format    let ruff format and fix what it can"
 	@echo "make bench     time of the first and of later clicks"
 	@echo "make parity    the networks beside the official packages, full sizes (long)"
-	@echo "make evaluate  accuracy on the image packs beside the repository"
+	@echo "make evaluate  accuracy on labelled images: PACK=folder with a manifest.json"
 	@echo "make clean     remove .venv and caches"
 
 setup: $(INSTALLED)
@@ -70,7 +72,7 @@ parity: setup
 	$(BIN)/python -m tests.parity.report
 
 evaluate: setup
-	$(BIN)/napari-sam evaluate
+	$(BIN)/napari-sam evaluate $(PACK)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache out

@@ -22,6 +22,7 @@ from napari_sam.errors import (
     OutOfMemoryError,
     PromptError,
 )
+from napari_sam.evaluation.report import evaluate_command
 
 _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ImageError, ExitCode.IMAGE),
@@ -103,6 +104,7 @@ def _root(
 
 app.command("segment")(_cli_segment.segment)
 app.add_typer(_cli_models.app, name="models")
+app.command("evaluate")(evaluate_command)
 
 
 @app.command("demo")

@@ -1,0 +1,123 @@
+"""The rules of dependency that import-linter cannot say: who alone may import what, and when."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import napari_sam
+
+SRC = Path(napari_sam.__file__).parent
+HEAVY = ("torch", "napari", "qtpy", "PyQt6", "zarr", "scipy", "skimage")
+
+# Package -> the only places (files, or folders that end in /) that may import it.
+OWNERS = {
+    "napari": ("_layers/", "_widget.py", "_jobs.py", "_sample_data.py", "_demo.py"),
+    "qtpy": ("_jobs.py", "_widget.py", "_panels/"),
+    "PyQt6": (),
+    "superqt": ("_widget.py", "_panels/"),
+    "magicgui": ("_forms.py",),
+    "psygnal": ("_session.py",),
+    "typer": ("_cli.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
+              "evaluation/report.py"),
+    "torchvision": (),
+    "timm": (),
+    # the network
+    **dict.fromkeys(
+        ("requests", "pooch", "urllib", "urllib3", "socket", "http", "ftplib", "httpx", "aiohttp"),
+        ("core/weights.py",),
+    ),
+    "huggingface_hub": (),
+}  # fmt: skip
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(SRC.rglob("*.py")):
+        yield path.relative_to(SRC).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of the modules that are imported anywhere in a file, also inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide who imports whom"
+            assert node.module is not None
+            yield node.module
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_a_package_is_imported_by_its_owners_only(package: str) -> None:
+    owners = OWNERS[package]
+    strangers = [
+        name
+        for name, tree in sources()
+        if any(module.split(".")[0] == package for module in imports(tree))
+        and not any(
+            name == owner or (owner[-1] == "/" and name.startswith(owner)) for owner in owners
+        )
+    ]
+    assert not strangers
+
+
+def test_modeling_knows_torch_only() -> None:
+    allowed = ("torch", "napari_sam.core.modeling", "napari_sam.core.architecture",
+               "napari_sam.errors")  # fmt: skip
+    for name, tree in sources():
+        if not name.startswith("core/modeling/"):
+            continue
+        for module in imports(tree):
+            standard = module.split(".")[0] in sys.stdlib_module_names
+            assert standard or module.startswith(allowed), f"{name} imports {module}"
+
+
+def test_the_library_imports_no_front_end() -> None:
+    for name, tree in sources():
+        if "/" in name and not name.startswith("_"):
+            private = [m for m in imports(tree) if m.startswith("napari_sam._")]
+            assert not private, f"{name} imports {private}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import napari_sam",
+        "from napari_sam import Prompts, MODELS, get_spec, NapariSamError, Progress",
+        "import napari_sam._sample_data",
+        "import napari_sam.core.params, napari_sam.core.registry, napari_sam.core.weights",
+    ],
+)
+def test_light_imports_stay_light(code: str) -> None:
+    assert not loaded_after(code) & {"torch", "napari", "qtpy", "PyQt6", "zarr"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["models", "list"]])
+def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
+    code = f"import napari_sam._cli as cli; cli.app({arguments!r}, standalone_mode=False)"
+    assert not loaded_after(code) & set(HEAVY)
+
+
+def test_importing_the_dock_loads_no_torch() -> None:
+    pytest.importorskip("napari")
+    assert "torch" not in loaded_after("import napari_sam._widget")
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    names = {Path(name).stem for name, _ in sources()}
+    assert not names & {"utils", "helpers", "misc", "common_utils"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that are loaded after ``code`` in a new interpreter."""
+    script = (
+        f"import sys\ntry:\n    {code}\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', *{name.split('.')[0] for name in sys.modules})"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(answer.stdout.rpartition("loaded:")[2].split())
