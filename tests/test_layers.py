@@ -1,0 +1,574 @@
+"""napari layers <-> values, without a display: ViewerModel, real layers, a session."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+from napari.components import ViewerModel
+from napari.layers import Labels
+
+from napari_sam._layers import output, planes, preview, prompts
+from napari_sam._layers.binding import Binding
+from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._predict import EmbeddingCache, MaskPatch, Plane, predict
+from napari_sam._session import Session
+from napari_sam.errors import ImageError
+from napari_sam.testing import FakePredictor
+
+TRANSFORMS = {
+    "plain": {},
+    "scaled": {"scale": (2.0, 0.5, 0.25), "translate": (3.0, -4.0, 5.0)},
+    "rotated": {"scale": (1.0, 2.0, 2.0), "rotate": (0, 0, 30), "translate": (0.0, 7.0, 1.0)},
+    "affine": {
+        "scale": (1.0, 2.0, 3.0),
+        "translate": (1.0, 2.0, 3.0),
+        "affine": np.array([[1, 0, 0, 5], [0, 0.8, -0.6, 1], [0, 0.6, 0.8, 2], [0, 0, 0, 1.0]]),
+    },
+}
+BOTH = PromptSet(
+    (PointPrompt((2.0, 10.0, 20.0)), PointPrompt((2.0, 11.0, 22.0), False)),
+    (BoxPrompt((2.0, 5.0, 6.0), (2.0, 15.0, 16.0)),),
+)
+
+
+def patch_at(y, x, size=(4, 6), score=0.5):
+    return MaskPatch((y, x), np.ones(size, bool), score)
+
+
+class Desk:
+    """A viewer model with a binding, whose requests are answered at once."""
+
+    def __init__(self, data, *, predictor=None, **options):
+        self.viewer = ViewerModel()
+        self.predictor = predictor or FakePredictor(radius=4)
+        self.session = Session(weights_needed=False)
+        self.session.requested.connect(self._answer)
+        self.cache = EmbeddingCache()
+        self.image = self.viewer.add_image(data, name="image", **options)
+        self.binding = Binding(self.viewer, self.session, later=lambda call: call())
+
+    def _answer(self, request):
+        job = predict(request, load=lambda _: self.predictor, cache=self.cache)
+        try:
+            while True:
+                next(job)
+        except StopIteration as end:
+            self.session.accept(end.value)
+
+    def __getattr__(self, name):
+        own = {"points": "prompts: points", "boxes": "prompts: boxes", "labels": "image labels"}
+        return self.viewer.layers[own.get(name, name)]
+
+    def click(self, *position, negative=False):
+        self.points.feature_defaults = {"sign": "negative" if negative else "positive"}
+        self.points.add(position)
+
+
+# --- planes -----------------------------------------------------------------------------------
+
+
+def test_the_plane_follows_the_sliders():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), scale=(2, 0.5, 0.5), translate=(1, 0, 0))
+    viewer.dims.set_point(0, 7)  # (7 - 1) / 2
+    plane = planes.current_plane(viewer, image)
+    assert isinstance(plane, Plane)
+    assert plane.index[0] == 3
+    assert plane.axes == (1, 2)
+    assert plane.size == (40, 50)
+
+
+@pytest.mark.parametrize(("order", "axes"), [((1, 0, 2), (0, 2)), ((2, 0, 1), (0, 1))])
+def test_xz_and_yz_planes(order, axes):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.arange(5 * 40 * 50).reshape(5, 40, 50))
+    viewer.dims.order = order
+    viewer.dims.set_point(order[0], 4)
+    plane = planes.current_plane(viewer, image)
+    assert plane.axes == axes
+    expected = np.take(image.data, 4, axis=order[0])
+    assert np.array_equal(plane.read(), expected)
+
+
+def test_reasons_why_there_is_no_plane():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), translate=(10, 0, 0))
+    viewer.add_image(np.zeros((3, 40, 40, 50)))
+    viewer.dims.set_point(1, 0)
+    assert "not in view" in planes.current_plane(viewer, image)
+    viewer.dims.order = (1, 2, 0, 3)
+    assert "no such plane" in planes.current_plane(viewer, image)
+    viewer.dims.ndisplay = 3
+    assert "3D" in planes.current_plane(viewer, image)
+
+
+def test_units_of_the_sliders_are_converted():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((9, 40, 50)), scale=(1000, 1, 1), units=("nm", "nm", "nm"))
+    viewer.add_image(np.zeros((9, 40, 50)), units=("um", "um", "um"))
+    image_units = [str(unit) for unit in image.units]
+    viewer.dims.set_point(0, 4 if str(viewer.dims.units[0]) == "micrometer" else 4000)
+    assert image_units[0] == "nanometer"
+    assert planes.current_plane(viewer, image).index[0] == 4
+
+
+def test_the_key_differs_for_plane_data_and_revision():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)))
+    keys = {planes.current_plane(viewer, image).key}
+    keys.add(planes.current_plane(viewer, image, 1).key)
+    viewer.dims.set_point(0, 0)
+    keys.add(planes.current_plane(viewer, image).key)
+    image.data = np.ones((5, 40, 50))
+    keys.add(planes.current_plane(viewer, image).key)
+    assert len(keys) == 4
+
+
+def counting_dask(shape, reads):
+    def block(block_info=None):
+        reads.append(block_info[None]["chunk-location"])
+        return np.random.default_rng(0).integers(0, 999, block_info[None]["chunk-shape"])
+
+    chunks = ((1,) * shape[0], (shape[1],), (shape[2],))
+    return da.map_blocks(block, chunks=chunks, dtype=np.int64, meta=np.zeros((0, 0, 0), np.int64))
+
+
+def test_of_lazy_data_only_the_plane_is_read():
+    reads = []
+    viewer = ViewerModel()
+    lazy = counting_dask((50, 40, 60), reads)
+    image = viewer.add_image(lazy, contrast_limits=(0, 999), cache=False)
+    viewer.dims.set_point(0, 17)
+    plane = planes.current_plane(viewer, image)
+    reads.clear()
+    assert plane.read().shape == (40, 60)
+    assert reads == [(17, 0, 0)]
+
+
+def test_zarr_is_read_by_plane():
+    store = zarr.create_array({}, shape=(6, 20, 30), chunks=(1, 20, 30), dtype="uint16")
+    store[3] = 7
+    viewer = ViewerModel()
+    image = viewer.add_image(store, contrast_limits=(0, 10))
+    viewer.dims.set_point(0, 3)
+    assert (planes.current_plane(viewer, image).read() == 7).all()
+
+
+def test_of_a_pyramid_the_finest_level_is_read():
+    levels = [np.full((80, 120), 1), np.full((40, 60), 2)]
+    viewer = ViewerModel()
+    image = viewer.add_image(levels, multiscale=True)
+    plane = planes.current_plane(viewer, image)
+    assert plane.size == (80, 120)
+    assert (plane.read() == 1).all()
+
+
+# --- prompts ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_prompts_come_back_as_they_were_written(transform):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), **transform)
+    points, boxes = prompts.make_points(image), prompts.make_boxes(image)
+    viewer.add_layer(points)
+    viewer.add_layer(boxes)
+    prompts.write_prompts(BOTH, image, points=points, boxes=boxes)
+    read = prompts.read_prompts(image, points, boxes)
+    assert [p.positive for p in read.points] == [True, False]
+    for old, new in zip(BOTH.points, read.points, strict=True):
+        assert new.position == pytest.approx(old.position)
+    assert read.boxes[0].low == pytest.approx(BOTH.boxes[0].low)
+    assert read.boxes[0].high == pytest.approx(BOTH.boxes[0].high)
+
+
+def test_a_layer_that_was_moved_is_read_by_world_position():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)))
+    points = prompts.make_points(image)
+    points.add((2, 10, 20))
+    image.translate = (0, 5, 0)
+    assert prompts.read_prompts(image, points, None).points[0].position == (2, 5, 20)
+
+
+def test_points_have_the_colour_of_their_sign():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(10, 10)
+    desk.click(12, 30, negative=True)
+    colors = desk.points.face_color
+    assert colors[0][1] > colors[0][0]
+    assert colors[1][0] > colors[1][1]
+    desk.session.undo_prompt()
+    desk.click(12, 30)
+    assert np.array_equal(desk.points.face_color[0], desk.points.face_color[1])
+
+
+def test_an_ellipse_counts_as_its_box():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.choose_tool("box")
+    desk.boxes.add_ellipses([[10, 20], [5, 5]])
+    (box,) = desk.session.prompts.boxes
+    assert box.low == pytest.approx((5, 15))
+    assert box.high == pytest.approx((15, 25))
+
+
+# --- preview ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_the_preview_is_small_and_lies_on_the_object(transform):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), **transform)
+    viewer.dims.set_point(0, image.data_to_world((3, 0, 0))[0])
+    layer = preview.make_preview(image)
+    viewer.add_layer(layer)
+    plane = planes.current_plane(viewer, image)
+    preview.show_preview(layer, image, plane=plane, patches=[patch_at(10, 20)])
+    assert layer.visible
+    assert layer.data.shape == (1, 4, 6)
+    world = layer.data_to_world((0, 0, 0))
+    assert image.world_to_data(world) == pytest.approx((3, 10, 20))
+    far = layer.data_to_world((0, 3, 5))
+    assert image.world_to_data(far) == pytest.approx((3, 13, 25))
+    preview.show_preview(layer, image, plane=None, patches=[])
+    assert not layer.visible
+
+
+def test_the_preview_on_an_xz_plane():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((15, 40, 50)))
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_point(1, 7)
+    layer = preview.make_preview(image)
+    plane = planes.current_plane(viewer, image)
+    preview.show_preview(layer, image, plane=plane, patches=[patch_at(3, 20)])
+    assert layer.data.shape == (4, 1, 6)
+    assert tuple(layer.translate) == (3, 7, 20)
+
+
+def test_what_the_model_sees_lies_on_the_image():
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), **TRANSFORMS["scaled"])
+    plane = planes.current_plane(viewer, image)
+    layer = preview.make_picture(np.zeros((40, 50, 3), np.uint8), image, plane)
+    viewer.add_layer(layer)
+    assert layer.rgb
+    assert layer.data.shape == (1, 40, 50, 3)
+    assert tuple(layer.scale) == tuple(image.scale)
+    assert image.world_to_data(layer.data_to_world((0, 0, 0))) == pytest.approx(
+        (plane.index[0], 0, 0)
+    )
+
+
+# --- output -----------------------------------------------------------------------------------
+
+
+def test_the_output_takes_the_space_of_the_image():
+    viewer = ViewerModel()
+    image = viewer.add_image(
+        np.zeros((5, 40, 50)),
+        units=("um", "um", "um"),
+        axis_labels=("z", "y", "x"),
+        **TRANSFORMS["rotated"],
+    )
+    labels = output.make_output(image)
+    assert labels.data.shape == (5, 40, 50)
+    assert tuple(labels.scale) == tuple(image.scale)
+    assert tuple(labels.translate) == tuple(image.translate)
+    assert np.allclose(labels.rotate, image.rotate)
+    assert labels.units == image.units
+    assert labels.axis_labels == image.axis_labels
+
+
+def test_a_very_large_output_uses_no_memory(monkeypatch):
+    monkeypatch.setattr(output, "LARGEST_IN_MEMORY", 1000)
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50), np.uint8))
+    labels = output.make_output(image)
+    viewer.add_layer(labels)
+    assert isinstance(labels.data, zarr.Array)
+    plane = planes.current_plane(viewer, image)
+    edit = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+    assert np.count_nonzero(labels.data[plane.index[0]]) == 24
+    labels.undo()
+    assert np.count_nonzero(labels.data[...]) == 0
+    labels.redo()
+    output.undo_commit(edit)
+    assert np.count_nonzero(labels.data[...]) == 0
+
+
+def stack_with_labels(dtype=np.uint32, **options):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), **options)
+    labels = viewer.add_labels(np.zeros((5, 40, 50), dtype), **options)
+    viewer.dims.set_point(0, 2)
+    return image, labels, planes.current_plane(viewer, image)
+
+
+def test_commit_writes_new_labels_and_napari_undoes_them():
+    image, labels, plane = stack_with_labels()
+    edit = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4), patch_at(20, 4)])
+    assert edit.numbers == [1, 2]
+    assert (labels.data[2, 3:7, 4:10] == 1).all()
+    assert (labels.data[2, 20:24, 4:10] == 2).all()
+    assert np.count_nonzero(labels.data) == 48
+    labels.undo()
+    assert not labels.data.any()
+
+
+def test_undo_of_a_commit_leaves_what_was_drawn_since():
+    image, labels, plane = stack_with_labels()
+    first = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+    second = output.commit(labels, image, plane=plane, patches=[patch_at(5, 4)])
+    labels.data[2, 5, 4] = 77  # the brush
+    output.undo_commit(second)
+    assert labels.data[2, 5, 4] == 77
+    assert (labels.data[2] == 1).sum() == 23  # what lay below is back
+    assert (labels.data[2] == 2).sum() == 0
+    output.undo_commit(first)
+    assert (labels.data != 0).sum() == 1
+
+
+def test_preserve_labels_is_respected():
+    image, labels, plane = stack_with_labels()
+    output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+    labels.preserve_labels = True
+    output.commit(labels, image, plane=plane, patches=[patch_at(5, 4)])
+    assert (labels.data == 1).sum() == 24
+    assert (labels.data == 2).sum() == 12
+
+
+def test_labels_go_on_above_the_highest():
+    image, labels, plane = stack_with_labels()
+    labels.data[4, 0, 0] = 41
+    assert output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)]).numbers == [42]
+
+
+def test_a_large_layer_is_scanned_only_once(monkeypatch):
+    monkeypatch.setattr(output, "SCANNED_EACH_TIME", 10)
+    image, labels, plane = stack_with_labels()
+    labels.data[4, 0, 0] = 41
+    assert output.highest_label(labels, known=None, plane=plane) == 41
+    moved = Plane(plane.key, labels.data, plane.axes, plane.index)
+    assert output.highest_label(labels, known=3, plane=moved) == 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"data": np.zeros((5, 40, 51), int)},
+        {"data": np.zeros((40, 50), int)},
+        {"data": np.zeros((5, 40, 50), int), "scale": (1, 2, 2)},
+        {"data": np.zeros((5, 40, 50), int), "translate": (0, 1, 0)},
+        {"data": da.zeros((5, 40, 50), dtype=int)},
+    ],
+    ids=["shape", "axes", "scale", "shift", "lazy"],
+)
+def test_an_output_that_does_not_fit_is_refused(other):
+    image, _, plane = stack_with_labels()
+    with pytest.raises(ImageError, match="choose another"):
+        output.commit(Labels(**other), image, plane=plane, patches=[patch_at(3, 4)])
+
+
+def test_no_room_for_another_label_is_said():
+    image, labels, plane = stack_with_labels(np.uint8)
+    labels.data[0, 0, 0] = 255
+    with pytest.raises(ImageError, match="no room"):
+        output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+
+
+# --- binding: viewer and session together -----------------------------------------------------
+
+
+def test_click_commit_undo_without_a_window():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    assert desk.preview.visible
+    desk.session.commit()
+    assert desk.labels.data[20, 30] == 1
+    assert len(desk.points.data) == 0
+    assert not desk.preview.visible
+    desk.session.undo()
+    assert not desk.labels.data.any()
+    assert desk.points.data.tolist() == [[20, 30]]
+    assert desk.preview.visible
+
+
+def test_adding_moving_and_deleting_points_updates_the_preview():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    first = tuple(desk.preview.translate)
+    desk.points.data = np.array([[10.0, 12.0]])
+    assert tuple(desk.preview.translate) != first
+    desk.points.selected_data = {0}
+    desk.points.remove_selected()
+    assert not desk.preview.visible
+    desk.session.undo_prompt()
+    assert desk.points.data.tolist() == [[10, 12]]
+
+
+def test_several_boxes_are_several_labels():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.choose_tool("box")
+    desk.boxes.add_rectangles([[[2, 2], [8, 9]], [[20, 20], [30, 33]]])
+    assert len(desk.session.preview) == 2
+    desk.session.commit()
+    assert set(np.unique(desk.labels.data)) == {0, 1, 2}
+    assert desk.boxes.nshapes == 0
+    assert desk.labels.data[5, 5] != desk.labels.data[25, 25]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_a_click_in_the_world_labels_that_pixel(transform):
+    desk = Desk(np.zeros((5, 40, 50), np.uint16), **transform)
+    desk.viewer.dims.set_point(0, desk.image.data_to_world((3, 0, 0))[0])
+    world = desk.image.data_to_world((3, 20, 30))
+    desk.click(*desk.points.world_to_data(world))
+    desk.session.commit()
+    assert desk.labels.data[3, 20, 30] == 1
+    assert not desk.labels.data[[0, 1, 2, 4]].any()
+    assert desk.labels.data[3, 16, 30] == 1  # radius 4
+    assert desk.labels.data[3, 15, 30] == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (np.zeros((40, 50, 3), np.uint8), {"rgb": True}),
+        (np.zeros((40, 50), np.uint16), {}),
+        (np.random.default_rng(0).random((40, 50)).astype(np.float32), {}),
+        (np.zeros((40, 50), bool), {}),
+        ([np.zeros((40, 50)), np.zeros((20, 25))], {"multiscale": True}),
+    ],
+    ids=["rgb", "uint16", "float", "bool", "pyramid"],
+)
+def test_kinds_of_images(data, options):
+    desk = Desk(data, **options)
+    desk.click(20, 30)
+    desk.session.commit()
+    assert desk.labels.data.shape == (40, 50)
+    assert desk.labels.data[20, 30] == 1
+
+
+def test_a_plane_of_an_rgb_series():
+    desk = Desk(np.zeros((4, 40, 50, 3), np.uint8), rgb=True)
+    desk.viewer.dims.set_point(0, 2)
+    desk.click(2, 20, 30)
+    assert desk.predictor.images[-1].shape == (40, 50, 3)
+    desk.session.commit()
+    assert desk.labels.data[2, 20, 30] == 1
+
+
+def test_a_channel_axis_is_a_slider():
+    data = np.stack([np.zeros((40, 50)), np.ones((40, 50))]).astype(np.uint8)
+    desk = Desk(data)
+    desk.viewer.dims.set_point(0, 1)
+    desk.click(1, 20, 30)
+    assert (desk.predictor.images[-1] == 1).all()
+
+
+def test_another_plane_hides_the_preview_and_coming_back_shows_it():
+    desk = Desk(np.zeros((5, 40, 50), np.uint8))
+    desk.viewer.dims.set_point(0, 2)
+    desk.click(2, 20, 30)
+    assert desk.session.preview
+    desk.viewer.dims.set_point(0, 3)
+    assert not desk.session.preview
+    assert not desk.preview.visible
+    assert "another plane" in desk.session.message
+    desk.viewer.dims.set_point(0, 2)
+    assert desk.session.preview
+    assert len(desk.predictor.images) == 1
+
+
+def test_a_click_on_an_xz_plane():
+    desk = Desk(np.zeros((20, 40, 50), np.uint8))
+    desk.viewer.dims.order = (1, 0, 2)
+    desk.viewer.dims.set_point(1, 7)
+    desk.click(10, 7, 30)
+    desk.session.commit()
+    assert desk.labels.data[10, 7, 30] == 1
+    assert not desk.labels.data[:, [6, 8]].any()
+
+
+def test_a_3d_view_says_what_to_do():
+    desk = Desk(np.zeros((5, 40, 50), np.uint8))
+    desk.viewer.dims.ndisplay = 3
+    assert "2D/3D" in desk.session.message
+    desk.viewer.dims.ndisplay = 2
+    desk.click(desk.viewer.dims.point[0], 20, 30)
+    assert desk.session.preview
+
+
+def test_new_data_is_encoded_again():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.image.data = np.ones((40, 50), np.uint8)
+    assert len(desk.predictor.images) == 2
+    assert (desk.predictor.images[-1] == 1).all()
+
+
+def test_renaming_is_followed_and_removal_survived():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.image.name = "nuclei"
+    assert desk.session.images[0].name == "nuclei"
+    desk.click(20, 30)
+    desk.viewer.layers.remove("prompts: points")
+    assert not desk.session.prompts
+    assert not desk.session.preview
+    desk.session.choose_tool("positive")
+    desk.click(10, 10)
+    desk.viewer.layers.remove("preview")
+    desk.click(12, 12)
+    assert desk.viewer.layers["preview"].visible
+    desk.viewer.layers.remove("nuclei")
+    assert desk.session.image is None
+    assert [layer.name for layer in desk.viewer.layers] == []
+    desk.viewer.add_image(np.zeros((3, 40, 50)), name="image")
+    assert desk.points.ndim == 3
+    desk.click(1, 10, 10)
+    assert desk.session.preview
+
+
+def test_the_output_may_go_between_two_commits():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.session.commit()
+    desk.viewer.layers.remove("image labels")
+    assert desk.session.output is None
+    desk.session.undo_commit()
+    assert "gone" in desk.session.message or not desk.session.can_undo_commit
+    desk.session.commit()
+    assert desk.labels.data[20, 30] == 1
+
+
+def test_an_output_that_does_not_fit_keeps_the_prompts():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    other = desk.viewer.add_labels(np.zeros((4, 5), int), name="other")
+    desk.session.choose_output(str(other.unique_id))
+    desk.click(20, 30)
+    desk.session.commit()
+    assert "Not kept" in desk.session.message
+    assert desk.session.prompts
+    assert not other.data.any()
+
+
+def test_our_own_layers_are_not_offered():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.session.choose_tool("box")
+    desk.binding.add_picture(np.zeros((40, 50, 3), np.uint8), desk.session.plane)
+    assert [ref.name for ref in desk.session.images] == ["image"]
+    assert desk.session.outputs == ()
+    assert desk.viewer.layers[-1].name == "prompts: points"
+
+
+def test_the_dock_closed_leaves_labels_only():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.session.commit()
+    desk.binding.close()
+    assert [layer.name for layer in desk.viewer.layers] == ["image", "image labels"]
+    desk.viewer.layers.remove("image")
+    desk.viewer.add_image(np.zeros((40, 50)))
+    assert len(desk.viewer.layers) == 2

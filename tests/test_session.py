@@ -1,0 +1,407 @@
+"""The session without Qt and napari: states and events."""
+
+import numpy as np
+import pytest
+
+from napari_sam._place import BoxPrompt, PointPrompt, PromptSet, place
+from napari_sam._predict import (
+    EmbeddingCache,
+    MaskPatch,
+    ModelChoice,
+    Plane,
+    PredictorPool,
+    PredictResponse,
+    paint,
+    predict,
+)
+from napari_sam._session import LayerRef, Session
+from napari_sam.testing import SCORES, FakePredictor
+
+
+def make_plane(key="a", shape=(40, 50)):
+    return Plane((key,), np.zeros(shape, np.uint8), (0, 1), (-1, -1))
+
+
+def stack_plane(z, shape=(5, 40, 50)):
+    return Plane(("stack", z), np.zeros(shape, np.uint8), (1, 2), (z, 0, 0))
+
+
+def record(signal, values):
+    """Collect what a signal carries."""
+    signal.connect(lambda value: values.append(value))
+
+
+def points(*positions, negative=()):
+    return PromptSet(
+        tuple(PointPrompt(p, True) for p in positions)
+        + tuple(PointPrompt(p, False) for p in negative)
+    )
+
+
+class Desk:
+    """A session with its worker at hand: requests are collected and answered when told."""
+
+    def __init__(self, predictor=None):
+        self.session = Session(weights_needed=False)
+        self.predictor = predictor or FakePredictor()
+        self.cache = EmbeddingCache()
+        self.requests, self.commits, self.replaced, self.messages = [], [], [], []
+        record(self.session.requested, self.requests)
+        record(self.session.commit_requested, self.commits)
+        record(self.session.prompts_replaced, self.replaced)
+        record(self.session.message_changed, self.messages)
+        self.session.set_plane(make_plane())
+
+    def answer(self, index=-1):
+        job = predict(self.requests[index], load=lambda _: self.predictor, cache=self.cache)
+        while True:
+            try:
+                next(job)
+            except StopIteration as end:
+                self.session.accept(end.value)
+                return end.value
+
+
+@pytest.fixture
+def desk():
+    return Desk()
+
+
+def test_a_prompt_becomes_a_request_and_a_preview(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    assert len(desk.requests) == 1
+    desk.answer()
+    (patch,) = desk.session.preview
+    assert desk.session.candidate == 1  # the best score
+    assert desk.session.scores == pytest.approx(SCORES)
+    assert patch.offset == (2, 12)
+    assert patch.mask[8, 8]
+
+
+def test_older_answers_are_dropped(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.session.set_prompts(points((30.0, 30.0)))
+    desk.answer(0)
+    assert desk.session.response is None
+    desk.answer(1)
+    assert desk.session.preview[0].offset == (22, 22)
+
+
+def test_the_same_prompts_ask_only_once(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.session.set_prompts(points((10.0, 20.0)))
+    assert len(desk.requests) == 1
+
+
+def test_an_image_is_encoded_once_for_all_prompts(desk):
+    for y in (10.0, 12.0, 14.0):
+        desk.session.set_prompts(points((y, 20.0)))
+        desk.answer()
+    assert len(desk.predictor.images) == 1
+    assert len(desk.predictor.prompts) == 3
+
+
+@pytest.mark.parametrize("change", ["plane", "model", "intensity"])
+def test_another_plane_model_or_intensity_is_encoded_again(desk, change):
+    session = desk.session
+    session.set_prompts(points((10.0, 20.0)))
+    desk.answer()
+    if change == "plane":
+        session.set_plane(make_plane("b"))
+    elif change == "model":
+        session.choose_model(ModelChoice("vit_b"))
+    else:
+        session.choose_intensity("as_is")
+    desk.answer()
+    assert len(desk.predictor.images) == 2
+
+
+def test_candidates_are_stepped_round_and_round(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.answer()
+    sizes = []
+    for _ in range(4):
+        sizes.append(desk.session.preview[0].mask.sum())
+        desk.session.step_candidate()
+    assert sizes[0] == sizes[3]
+    assert sizes[2] < sizes[0] < sizes[1]
+    desk.session.choose_candidate(7)  # there is none
+    assert desk.session.candidate == 2
+
+
+def test_undo_of_prompts_goes_back_edit_by_edit(desk):
+    session = desk.session
+    one, two = points((10.0, 20.0)), points((10.0, 20.0), (12.0, 22.0))
+    session.set_prompts(one)
+    session.set_prompts(two)
+    session.undo_prompt()
+    assert session.prompts == one == desk.replaced[-1]
+    session.undo_prompt()
+    assert session.prompts == PromptSet()
+    assert session.response is None
+    session.undo_prompt()
+    assert "no prompt" in session.message
+
+
+def test_clear_can_be_undone(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.answer()
+    desk.session.clear()
+    assert desk.session.preview == ()
+    desk.session.undo()
+    desk.answer()
+    assert desk.session.prompts == points((10.0, 20.0))
+    assert desk.session.preview
+
+
+def test_commit_hands_over_the_masks_and_goes_on(desk):
+    session = desk.session
+    session.set_prompts(points((10.0, 20.0)))
+    desk.answer()
+    session.commit()
+    (commit,) = desk.commits
+    assert commit.prompts == points((10.0, 20.0))
+    session.committed(commit, message="kept")
+    assert not session.prompts
+    assert session.preview == ()
+    assert session.message == "kept"
+    undone = []
+    record(session.undo_commit_requested, undone)
+    session.undo()
+    assert undone == [commit]
+    assert session.prompts == commit.prompts
+    assert not session.can_undo_commit
+
+
+def test_enter_before_the_answer_commits_when_it_comes(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.session.commit()
+    assert not desk.commits
+    desk.answer()
+    assert len(desk.commits) == 1
+
+
+def test_enter_before_the_answer_is_forgotten_after_another_edit(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.session.commit()
+    desk.session.set_prompts(points((10.0, 20.0), (12.0, 20.0)))
+    desk.answer()
+    assert not desk.commits
+
+
+def test_nothing_to_commit_is_said(desk):
+    desk.session.commit()
+    assert "no mask" in desk.session.message
+
+
+def test_an_empty_mask_is_said_and_not_committed():
+    desk = Desk(FakePredictor(radius=0.0))
+    desk.session.set_prompts(points((10.4, 20.4)))
+    desk.answer()
+    assert "no object" in desk.session.message
+    desk.session.commit()
+    assert not desk.commits
+
+
+def test_cancel_makes_the_answer_outdated(desk):
+    desk.session.set_prompts(points((10.0, 20.0)))
+    desk.session.cancel()
+    desk.answer()
+    assert desk.session.response is None
+
+
+def test_missing_weights_are_never_fetched_silently(monkeypatch):
+    monkeypatch.setattr("napari_sam._session.find", lambda spec: None)
+    session = Session(ModelChoice("vit_b"))
+    requests, downloads = [], []
+    record(session.requested, requests)
+    record(session.download_requested, downloads)
+    session.set_plane(make_plane())
+    session.set_prompts(points((10.0, 20.0)))
+    assert not requests
+    assert not downloads
+    assert "Download" in session.message
+    session.request_download()
+    assert [spec.name for spec in downloads] == ["vit_b"]
+    monkeypatch.setattr("napari_sam._session.find", lambda spec: "there")
+    session.downloaded()
+    assert len(requests) == 1
+
+
+def test_a_layer_that_is_gone_is_given_up(desk):
+    session = desk.session
+    session.set_layers((LayerRef("1", "a"), LayerRef("2", "b")), (LayerRef("3", "labels"),))
+    session.choose_image("1")
+    session.choose_output("3")
+    session.set_layers((LayerRef("2", "b"),), ())
+    assert session.image == "2"
+    assert session.output is None
+
+
+def test_another_image_drops_the_prompts(desk):
+    session = desk.session
+    session.set_layers((LayerRef("1", "a"), LayerRef("2", "b")), ())
+    session.set_prompts(points((10.0, 20.0)))
+    session.choose_image("1")
+    assert not session.prompts
+    assert not session.can_undo_prompt
+
+
+def test_without_a_plane_the_reason_is_said(desk):
+    desk.session.set_plane(None, "The view is 3D.")
+    desk.session.set_prompts(points((10.0, 20.0)))
+    assert desk.session.message == "The view is 3D."
+    assert not desk.requests
+
+
+def test_unknown_intensity_is_refused(desk):
+    with pytest.raises(ValueError, match="percentile"):
+        desk.session.choose_intensity("bright")
+
+
+def test_contrast_limits_are_taken_when_asked(desk):
+    desk.session.contrast_limits = (3.0, 9.0)
+    desk.session.choose_intensity("contrast limits")
+    desk.session.set_prompts(points((10.0, 20.0)))
+    assert desk.requests[-1].intensity == (3.0, 9.0)
+    desk.session.contrast_limits = None
+    assert desk.session.intensity_value() == "percentile"
+
+
+def test_two_sessions_share_nothing():
+    one, two = Desk(), Desk()
+    one.session.set_prompts(points((10.0, 20.0)))
+    assert not two.session.prompts
+    assert not two.requests
+
+
+def test_a_closed_session_tells_nobody(desk):
+    desk.session.close()
+    desk.session.set_prompts(points((10.0, 20.0)))
+    assert not desk.requests
+
+
+# --- place: the rules of prompts --------------------------------------------------------------
+
+
+def box(y0, x0, y1, x1):
+    return BoxPrompt((y0, x0), (y1, x1))
+
+
+def test_points_and_one_box_are_one_object():
+    placed = place(
+        PromptSet(points((3.0, 4.0), negative=[(5.0, 6.0)]).points, (box(1.0, 2.0, 9.0, 8.0),)),
+        make_plane(),
+    )
+    assert placed.prompts.n_objects == 1
+    assert placed.prompts.points.tolist() == [[[3, 4], [5, 6]]]
+    assert placed.prompts.point_labels.tolist() == [[1, 0]]
+    assert placed.prompts.boxes.tolist() == [[1, 2, 9, 8]]
+    assert placed.note == ""
+
+
+def test_several_boxes_are_several_objects_without_points():
+    boxes = (box(1.0, 1.0, 9.0, 9.0), box(20.0, 20.0, 30.0, 30.0))
+    placed = place(PromptSet(points((3.0, 4.0)).points, boxes), make_plane())
+    assert placed.prompts.n_objects == 2
+    assert placed.prompts.points is None
+    assert "ignored" in placed.note
+
+
+def test_only_negative_points_ask_nothing():
+    placed = place(points(negative=[(3.0, 4.0)]), make_plane())
+    assert placed.prompts is None
+    assert "on the object" in placed.note
+
+
+@pytest.mark.parametrize(
+    ("point", "taken"),
+    [((-0.5, 0.0), True), ((-0.6, 0.0), False), ((39.5, 49.5), True), ((39.6, 0.0), False)],
+)
+def test_points_outside_the_image_are_ignored_with_a_word(point, taken):
+    placed = place(points(point), make_plane())
+    assert (placed.prompts is not None) == taken
+    assert ("outside" in placed.note) != taken
+
+
+def test_boxes_are_clipped_and_clicks_are_no_boxes():
+    wide = place(PromptSet(boxes=(box(-5.0, -5.0, 100.0, 100.0),)), make_plane())
+    assert wide.prompts.boxes.tolist() == [[-0.5, -0.5, 39.5, 49.5]]
+    thin = place(PromptSet(boxes=(box(5.0, 5.0, 5.2, 9.0),)), make_plane())
+    assert thin.prompts is None
+
+
+def test_prompts_of_other_planes_are_ignored_with_a_word():
+    prompts = points((2.0, 3.0, 4.0), (3.0, 3.0, 4.0), (2.4, 1.0, 1.0))
+    placed = place(prompts, stack_plane(2))
+    assert placed.prompts.points.tolist() == [[[3, 4], [1, 1]]]
+    assert "another plane" in placed.note
+
+
+def test_prompts_project_to_any_plane():
+    plane = Plane("xz", np.zeros((5, 40, 50)), (0, 2), (0, 7, 0))
+    assert plane.size == (5, 50)
+    assert plane.project((2.0, 7.0, 9.0)) == (2.0, 9.0)
+    assert plane.project((2.0, 8.0, 9.0)) is None
+    assert plane.lift(2.0, 9.0) == (2.0, 7.0, 9.0)
+    assert plane.read().shape == (5, 50)
+
+
+def test_a_plane_of_colours_keeps_them():
+    plane = Plane("rgb", np.zeros((5, 40, 50, 3)), (1, 2), (3, 0, 0), rgb=True)
+    assert plane.read().shape == (40, 50, 3)
+
+
+# --- patches, caches ----------------------------------------------------------------------------
+
+
+def test_patch_is_the_bounding_box():
+    mask = np.zeros((20, 30), bool)
+    mask[3:7, 10:12] = True
+    patch = MaskPatch.cut(mask, 0.5)
+    assert patch.offset == (3, 10)
+    assert patch.mask.shape == (4, 2)
+    assert MaskPatch.cut(np.zeros((20, 30), bool), 0.5).mask.size == 0
+
+
+def test_the_better_score_stays_on_top():
+    low = MaskPatch((0, 0), np.ones((4, 4), bool), 0.3)
+    high = MaskPatch((2, 2), np.ones((4, 4), bool), 0.9)
+    for patches in ([low, high], [high, low]):
+        offset, canvas = paint(patches, [1, 2], np.uint8)
+        winner = patches.index(high) + 1
+        assert offset == (0, 0)
+        assert canvas.shape == (6, 6)
+        assert (canvas[2:6, 2:6] == winner).all()
+
+
+def test_the_embedding_cache_forgets_what_is_unused_for_longest():
+    cache = EmbeddingCache(kept=2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert cache.get("a") == 1
+    cache.put("c", 3)
+    assert cache.get("b") is None
+    assert len(cache) == 2
+
+
+def test_the_pool_loads_a_model_once(monkeypatch):
+    loaded = []
+    monkeypatch.setattr("napari_sam._predict._load", lambda c: loaded.append(c) or object())
+    pool = PredictorPool(kept=1)
+    assert pool(ModelChoice("a")) is pool(ModelChoice("a"))
+    pool(ModelChoice("b"))
+    pool(ModelChoice("a"))
+    assert [choice.name for choice in loaded] == ["a", "b", "a"]
+
+
+def test_several_objects_have_their_best_mask_each(desk):
+    desk.session.set_prompts(
+        PromptSet(boxes=(box(1.0, 1.0, 9.0, 9.0), box(20.0, 20.0, 30.0, 30.0)))
+    )
+    response = desk.answer()
+    assert isinstance(response, PredictResponse)
+    assert [len(candidates) for candidates in response.objects] == [1, 1]
+    assert desk.session.scores == ()
+    desk.session.step_candidate()
+    assert "Several objects" in desk.session.message
