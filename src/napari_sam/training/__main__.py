@@ -31,6 +31,15 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of the run; resumed when it exists")
     parser.add_argument("--pack", type=Path, action="append", default=[], help="labelled images")
     parser.add_argument("--minutes", type=float, default=TrainParams.minutes)
+    parser.add_argument(
+        "--synthetic-share",
+        type=float,
+        default=TrainParams.synthetic_share,
+        help="share of crops that are drawn; may change when a run is resumed",
+    )
+    parser.add_argument(
+        "--stop-after", type=float, help="stop (to resume later) after so many minutes of the run"
+    )
     parser.add_argument("--seed", type=int, default=TrainParams.seed)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--export", type=Path, help="write the averaged weights and stop")
@@ -44,14 +53,21 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     join_ranks()
     torch.manual_seed(args.seed)
-    params = replace(TrainParams(), minutes=args.minutes, seed=args.seed)
+    params = replace(
+        TrainParams(),
+        minutes=args.minutes,
+        seed=args.seed,
+        synthetic_share=args.synthetic_share,
+    )
     architecture = get_spec("tiny").architecture
     assert isinstance(architecture, MicroConfig)
     model = MicroSam(architecture)
     trainer = Trainer(model, params, args.run)
     images = TrainingImages.from_packs(args.pack) if args.pack else None
     for _ in trainer.run(images):
-        pass
+        if args.stop_after and trainer.seconds > 60 * args.stop_after:
+            trainer.save()
+            break
 
 
 if __name__ == "__main__":
