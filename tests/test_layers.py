@@ -346,7 +346,7 @@ def test_labels_go_on_above_the_highest():
 
 def test_a_large_layer_is_scanned_only_once(monkeypatch):
     monkeypatch.setattr(output, "SCANNED_EACH_TIME", 10)
-    image, labels, plane = stack_with_labels()
+    _, labels, plane = stack_with_labels()
     labels.data[4, 0, 0] = 41
     assert output.highest_label(labels, known=None, plane=plane) == 41
     moved = Plane(plane.key, labels.data, plane.axes, plane.index)
