@@ -1,0 +1,113 @@
+"""What scripts rely on: names, signatures, and the script in the README."""
+
+import inspect
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_sam
+from napari_sam._sample_data import SAMPLES
+from napari_sam.core.weights import find
+
+ROOT = Path(__file__).parents[1]
+NAMES = [
+    "AutomaticParams", "ImageEmbedding", "MODELS", "MaskPrediction", "MaskRecord", "ModelSpec",
+    "NapariSamError", "Predictor", "Progress", "Prompts", "get_spec", "load_predictor",
+    "records_to_labels", "segment_everything", "to_picture",
+]  # fmt: skip
+
+
+def test_the_names_are_these() -> None:
+    assert sorted(napari_sam.__all__) == sorted(NAMES)
+    assert set(NAMES) <= set(dir(napari_sam))
+    for name in NAMES:
+        assert getattr(napari_sam, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'sam'"):
+        _ = napari_sam.sam
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("load_predictor", "name, *, weights, device, precision"),
+        ("Predictor.encode", "self, image, *, intensity, channels"),
+        ("Predictor.decode", "self, embedding, prompts, *, multimask"),
+        ("Prompts", "*, points, point_labels, boxes, mask_logits"),
+        ("MaskPrediction.masks", "self"),
+        ("MaskPrediction.to_labels", "self"),
+        ("to_picture", "image, *, intensity, channels"),
+        ("get_spec", "name"),
+    ],
+)
+def test_signatures_stay(path: str, arguments: str) -> None:
+    value = napari_sam
+    for part in path.split("."):
+        value = getattr(value, part)
+    parameters = list(inspect.signature(value).parameters.values())  # type: ignore[arg-type]
+    names = [p.name for p in parameters]
+    keyword_only = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if keyword_only:
+        names.insert(names.index(keyword_only[0]), "*")
+    assert ", ".join(names) == arguments
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'\nversion = "{napari_sam.__version__}"' in text
+
+
+def test_the_script_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", readme(), re.DOTALL)
+    sample = SAMPLES["nuclei_fluorescence"]
+    tifffile.imwrite(tmp_path / "cells.tif", sample.read_image())
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "README.md", "exec"), {})
+    labels = tifffile.imread(tmp_path / "labels.tif")
+    truth = sample.read_labels()
+    assert labels.shape == truth.shape
+    for label, (y, x) in enumerate([(87, 203), (155, 127)], start=1):
+        mask, wanted = labels == label, truth == truth[y, x]
+        assert (mask & wanted).sum() / (mask | wanted).sum() > 0.7
+    assert np.unique(labels).tolist() == [0, 1, 2]
+
+
+def test_the_bundled_weights_are_there_and_small() -> None:
+    path = find(napari_sam.get_spec("tiny"))
+    assert path is not None
+    assert path.stat().st_size <= 20e6
+
+
+def test_the_readme_names_every_source_file() -> None:
+    (tree,) = re.findall(r"```text\n(.*?)```", readme(), re.DOTALL)
+    named = set(paths_of(tree))
+    source = ROOT / "src" / "napari_sam"
+    present = {
+        path.relative_to(source).as_posix()
+        for path in source.rglob("*")
+        if path.is_file() and path.suffix in (".py", ".yaml", ".typed", ".md")
+        and not path.name.startswith("__init__")
+    }  # fmt: skip
+    assert sorted(present - named) == []
+    assert sorted(named - present) == []
+
+
+def paths_of(tree: str) -> list[str]:
+    """Files of the indented tree under ``src/napari_sam/``: each line is ``names  phrase``."""
+    paths: list[str] = []
+    folders: list[str] = []
+    for line in tree.partition("src/napari_sam/\n")[2].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2 - 1
+        names = re.split(r"\s{2,}", line.strip(), maxsplit=1)[0].split()
+        folders = folders[:depth]
+        if names[0].endswith("/"):
+            folders.append(names[0].rstrip("/"))
+        else:
+            paths += ["/".join([*folders, name]) for name in names]
+    return [path for path in paths if "__init__" not in path]
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8")
