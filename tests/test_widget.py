@@ -1,0 +1,334 @@
+"""The dock without a window around it: panels, jobs and lifetimes. Needs Qt, no OpenGL."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from npe2 import PluginManifest
+from qtpy.QtWidgets import QWidget
+
+import napari_sam
+from napari_sam._panels.keys import KEYS
+from napari_sam._predict import ModelChoice
+from napari_sam._widget import SegmentAnything
+from napari_sam.core.registry import MODELS
+from napari_sam.errors import OutOfMemoryError, WeightsError
+from napari_sam.progress import Progress
+from napari_sam.testing import FakePredictor
+
+LONG_MS = 20000
+
+
+@pytest.fixture
+def errors(monkeypatch):
+    """What the user would see as an error notification."""
+    shown = []
+    monkeypatch.setattr("napari_sam._widget.show_error", shown.append)
+    return shown
+
+
+@pytest.fixture
+def open_dock(qtbot, errors):
+    opened = []
+
+    def make(data=None, *, viewer=None, predictor=None, model=None):
+        viewer = viewer or ViewerModel()
+        if data is not None:
+            viewer.add_image(data, name="image")
+        predictor = predictor or FakePredictor()
+        dock = SegmentAnything(viewer, load=lambda _: predictor, model=model)
+        dock.viewer, dock.predictor = viewer, predictor
+        qtbot.addWidget(dock)
+        dock.show()
+        opened.append(dock)
+        qtbot.waitUntil(lambda: not viewer.layers or "preview" in viewer.layers)
+        return dock
+
+    yield make
+    for dock in opened:
+        dock.shut()
+    qtbot.waitUntil(lambda: not any(j.running for d in opened for j in d._jobs), timeout=LONG_MS)
+
+
+def image():
+    return np.zeros((40, 50), np.uint8)
+
+
+def click(dock, *position):
+    dock.viewer.layers["prompts: points"].add(position)
+
+
+def wait_mask(qtbot, dock):
+    session = dock.session
+    qtbot.waitUntil(
+        lambda: session.response is not None and not session.busy
+        and session.response.generation == session.generation,
+        timeout=LONG_MS,
+    )  # fmt: skip
+
+
+def test_importing_and_opening_imports_no_torch():
+    code = """
+import os, sys
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+import napari_sam
+assert "torch" not in sys.modules, "import napari_sam"
+assert "napari" not in sys.modules, "import napari_sam imports napari"
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+import numpy as np
+from napari.components import ViewerModel
+from napari_sam._widget import SegmentAnything
+viewer = ViewerModel()
+viewer.add_image(np.zeros((40, 50)))
+dock = SegmentAnything(viewer)
+dock.show()
+app.processEvents()
+assert "prompts: points" in viewer.layers
+assert "torch" not in sys.modules, "opening the dock"
+dock.shut()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_manifest_is_valid_and_its_widget_exists():
+    manifest = PluginManifest.from_file(Path(napari_sam.__file__).with_name("napari.yaml"))
+    contributions = manifest.contributions
+    (widget,) = contributions.widgets
+    assert widget.display_name == "Segment Anything"
+    command = next(c for c in contributions.commands if c.id == widget.command)
+    assert command.python_name == "napari_sam._widget:SegmentAnything"
+    (item,) = contributions.menus["napari/layers/segment"]
+    assert item.command == widget.command
+    assert {sample.key for sample in contributions.sample_data} == {
+        "nuclei_fluorescence",
+        "nuclei_histology",
+        "cells_phase_contrast",
+    }
+
+
+def test_the_first_click_needs_no_set_up(open_dock, qtbot):
+    dock = open_dock(image())
+    click(dock, 20, 30)
+    wait_mask(qtbot, dock)
+    assert dock.viewer.layers["preview"].visible
+    assert dock.mask_panel.candidates[1].text() == "2:  0.90"
+    assert dock.mask_panel.candidates[1].isChecked()
+    assert dock.model_panel.runtime.text() == "no device, fake"
+    assert not any("MainThread" in name for name in dock.predictor.threads)
+    dock.mask_panel.candidates[2].click()
+    assert dock.session.candidate == 2
+    dock.mask_panel.commit.click()
+    assert dock.viewer.layers["image labels"].data[20, 30] == 1
+    assert dock.image_panel.output.currentText() == "image labels"
+    dock.mask_panel.undo.click()
+    assert not dock.viewer.layers["image labels"].data.any()
+
+
+def test_an_image_opened_later_is_ready_for_clicks(open_dock, qtbot):
+    dock = open_dock()
+    assert "Open an image" in dock.job_panel.message.text()
+    dock.viewer.add_image(image(), name="image")
+    qtbot.waitUntil(lambda: "prompts: points" in dock.viewer.layers)
+    assert dock.viewer.layers.selection.active is dock.viewer.layers["prompts: points"]
+    click(dock, 20, 30)
+    wait_mask(qtbot, dock)
+
+
+def test_tools_choose_layers_and_modes(open_dock):
+    dock = open_dock(image())
+    tools, layers = dock.prompt_panel.tools, dock.viewer.layers
+    assert tools["positive"].isChecked()
+    tools["box"].click()
+    assert layers.selection.active is layers["prompts: boxes"]
+    assert layers["prompts: boxes"].mode == "add_rectangle"
+    tools["negative"].click()
+    assert layers.selection.active is layers["prompts: points"]
+    assert layers["prompts: points"].mode == "add"
+    click(dock, 5, 5)
+    assert dock.session.prompts.points[0].positive is False
+
+
+def test_buttons_leave_the_keyboard_to_the_canvas(open_dock):
+    dock = open_dock(image())
+    for made in (dock.mask_panel.commit, dock.prompt_panel.undo, *dock.mask_panel.candidates):
+        assert made.focusPolicy() == made.focusPolicy().NoFocus
+
+
+def test_every_model_is_offered_and_the_bundled_one_is_first(open_dock):
+    dock = open_dock(image())
+    combo = dock.model_panel.model
+    assert combo.count() == len(MODELS)
+    assert combo.itemData(0) == "tiny"
+    assert combo.currentIndex() == 0
+
+
+def test_keys_in_the_table_are_those_of_the_layers(open_dock):
+    dock = open_dock(image())
+    bound = {str(key) for key in dock.viewer.layers["prompts: points"].keymap}
+    assert bound == {"Enter", "Escape", "Ctrl+Z", "C", "Shift+C", "T"}
+    assert bound - {"Shift+C"} <= {key for key, _ in KEYS}
+
+
+def test_what_the_model_sees_becomes_a_layer(open_dock, qtbot):
+    data = np.linspace(0, 60000, 2000).reshape(40, 50).astype(np.uint16)
+    dock = open_dock(data)
+    dock.image_panel.picture.click()
+    name = "image: what the model sees"
+    qtbot.waitUntil(lambda: name in dock.viewer.layers, timeout=LONG_MS)
+    seen = dock.viewer.layers[name].data
+    assert seen.shape == (40, 50, 3)
+    assert seen.min() == 0
+    assert seen.max() == 255
+    assert dock.session.image == str(dock.viewer.layers["image"].unique_id)
+
+
+def test_the_contrast_limits_can_be_what_the_model_sees(open_dock, qtbot):
+    dock = open_dock(np.arange(2000).reshape(40, 50).astype(np.uint16))
+    dock.viewer.layers["image"].contrast_limits = (100, 700)
+    dock.session.choose_intensity("contrast limits")
+    click(dock, 20, 30)
+    wait_mask(qtbot, dock)
+    assert dock.predictor.intensities == [(100.0, 700.0)]
+
+
+@pytest.mark.parametrize(
+    "error", [OutOfMemoryError("there was not enough memory."), RuntimeError("bad luck")]
+)
+def test_errors_are_said_and_the_next_click_works(open_dock, qtbot, errors, error):
+    predictor = FakePredictor(encode_error=error)
+    dock = open_dock(image(), predictor=predictor)
+    click(dock, 20, 30)
+    qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
+    assert str(error) in errors[0]
+    assert str(error) in dock.job_panel.message.text()
+    predictor.encode_error = None
+    click(dock, 22, 30)
+    wait_mask(qtbot, dock)
+    assert len(errors) == 1
+
+
+def test_a_model_that_cannot_be_loaded_is_said(open_dock, qtbot, errors, monkeypatch):
+    def load(choice):
+        raise WeightsError("There is no file x.")
+
+    dock = open_dock(image())
+    dock._load = load
+    click(dock, 20, 30)
+    qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
+    assert errors == ["There is no file x."]
+
+
+def test_long_work_shows_a_bar_and_cancel_stops_it(open_dock, qtbot):
+    dock = open_dock(image(), predictor=FakePredictor(encode_s=1.5))
+    click(dock, 20, 30)
+    qtbot.waitUntil(dock.job_panel.bar.isVisible, timeout=LONG_MS)
+    assert "looks at the image" in dock.job_panel.message.text()
+    dock.job_panel.cancel.click()
+    qtbot.waitUntil(lambda: not dock.session.busy, timeout=LONG_MS)
+    assert not dock.job_panel.bar.isVisible()
+    assert "Cancelled" in dock.job_panel.message.text()
+    assert dock.session.response is None
+    click(dock, 22, 30)
+    wait_mask(qtbot, dock)
+    assert len(dock.predictor.images) == 1  # what was encoded is not lost
+
+
+def test_clicks_during_the_encoding_are_answered_once_by_the_newest(open_dock, qtbot):
+    dock = open_dock(image(), predictor=FakePredictor(encode_s=0.5))
+    for x in range(10, 40, 5):
+        click(dock, 20, x)
+    wait_mask(qtbot, dock)
+    assert len(dock.predictor.images) == 1
+    assert len(dock.predictor.prompts) == 2  # the first and the last; none in between
+    assert dock.predictor.prompts[-1].points.shape == (1, 6, 2)
+
+
+def test_the_image_removed_in_mid_work(open_dock, qtbot, errors):
+    dock = open_dock(image(), predictor=FakePredictor(encode_s=0.5))
+    click(dock, 20, 30)
+    dock.viewer.layers.remove("image")
+    qtbot.waitUntil(lambda: not dock.session.busy, timeout=LONG_MS)
+    assert dock.session.response is None
+    assert not errors
+    qtbot.waitUntil(lambda: not dock.viewer.layers)
+
+
+def test_the_dock_closed_in_mid_work(open_dock, qtbot, errors):
+    dock = open_dock(image(), predictor=FakePredictor(encode_s=0.5))
+    holder = QWidget()
+    qtbot.addWidget(holder)
+    dock.setParent(holder)
+    click(dock, 20, 30)
+    dock.setParent(None)  # what napari does
+    assert [layer.name for layer in dock.viewer.layers] == ["image"]
+    qtbot.waitUntil(lambda: not dock.clicks.running, timeout=LONG_MS)
+    dock.viewer.layers.remove("image")
+    dock.viewer.add_image(image())
+    assert len(dock.viewer.layers) == 1
+    assert not errors
+
+
+def test_two_docks_share_no_state(open_dock, qtbot):
+    one, two = open_dock(image()), open_dock(image())
+    click(one, 20, 30)
+    wait_mask(qtbot, one)
+    assert two.session.response is None
+    assert not two.session.prompts
+    assert len(two._cache) == 0
+    assert "image labels" not in two.viewer.layers
+
+
+def slow_download(monkeypatch, steps):
+    def download(spec):
+        for done in range(steps):
+            yield Progress(done, steps, f"downloading {spec.title}")
+            qt_wait(0.02)
+        here.append(spec)
+        return Path("there")
+
+    import time
+
+    qt_wait, here = time.sleep, []
+    monkeypatch.setattr("napari_sam._widget.download", download)
+    monkeypatch.setattr(
+        "napari_sam._session.find",
+        lambda spec: "there" if spec.bundled or spec in here else None,
+    )
+    return here
+
+
+def test_missing_weights_are_downloaded_on_demand_only(open_dock, qtbot, monkeypatch):
+    here = slow_download(monkeypatch, 30)
+    dock = open_dock(image())
+    dock.session._weights_needed = True
+    assert not dock.model_panel.download.isVisible()
+    dock.session.choose_model(ModelChoice("vit_b"))
+    assert dock.model_panel.download.isVisible()
+    assert "375 MB" in dock.model_panel.download.text()
+    click(dock, 20, 30)
+    qtbot.wait(100)
+    assert not here
+    assert "Download" in dock.job_panel.message.text()
+    dock.model_panel.download.click()
+    qtbot.waitUntil(dock.job_panel.bar.isVisible, timeout=LONG_MS)
+    wait_mask(qtbot, dock)
+    assert [spec.name for spec in here] == ["vit_b"]
+    assert not dock.model_panel.download.isVisible()
+
+
+def test_a_download_can_be_cancelled(open_dock, qtbot, monkeypatch):
+    here = slow_download(monkeypatch, 500)
+    dock = open_dock(image())
+    dock.session._weights_needed = True
+    dock.session.choose_model(ModelChoice("vit_b"))
+    dock.model_panel.download.click()
+    qtbot.waitUntil(dock.job_panel.bar.isVisible, timeout=LONG_MS)
+    dock.job_panel.cancel.click()
+    qtbot.waitUntil(lambda: not dock.session.busy, timeout=2000)
+    assert not here
+    assert dock.model_panel.download.isVisible()
