@@ -44,8 +44,8 @@ def render_groups(groups: Sequence[GroupSummary]) -> str:
                 _estimate(group.columns.get(column), interval=column in (CLICK, BOX))
                 for column in COLUMNS
             ),
-            _best(group.click_rivals),
-            _best(group.box_rivals),
+            _best(group.click_rivals, group.n_objects),
+            _best(group.box_rivals, group.n_objects),
             f"{group.click_error.mean:.3f}",
             f"{group.box_error.mean:.3f}",
         ]
@@ -99,8 +99,12 @@ def _estimate(estimate: Estimate | None, *, interval: bool) -> str:
     return f"{estimate.mean:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _best(rivals: Sequence[Rival]) -> str:
-    return f"{rivals[0].iou.mean:.3f} {rivals[0].name}" if rivals else NOTHING
+def _best(rivals: Sequence[Rival], n_objects: int) -> str:
+    if not rivals:
+        return NOTHING
+    best = rivals[0]
+    subset = "" if best.iou.n == n_objects else f" (n {best.iou.n})"
+    return f"{best.iou.mean:.3f} {best.name}{subset}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
