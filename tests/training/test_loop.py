@@ -1,4 +1,4 @@
-"""The loop on a tiny network and drawn scenes: it learns, resumes after a kill, agrees over ranks."""
+"""The loop on a tiny network and drawn scenes: it learns, resumes after a kill, ranks agree."""
 
 import json
 import os
