@@ -15,6 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
@@ -211,7 +212,10 @@ class Predictor:
                 mask=self._mask_prompt(prompts, frame),
                 multimask=multimask,
             )
-        return MaskPrediction(logits.float().cpu().numpy(), scores.float().cpu().numpy(), frame)
+        low_res = logits.float().cpu().numpy()
+        if self.spec.drops_fragments:
+            low_res = drop_fragments(low_res, prompts, frame)
+        return MaskPrediction(low_res, scores.float().cpu().numpy(), frame)
 
     def frame(self, size: tuple[int, int]) -> Frame:
         """The frame that an image of (height, width) gets."""

@@ -61,6 +61,8 @@ class ModelSpec:
         The picture is padded at the bottom and right to multiples of this, in pixels.
     mask_stride
         Pixels of the model's input per low-res logit.
+    drops_fragments
+        Whether loose pieces that no prompt asked for are removed: see ``core/fragments.py``.
     automatic_defaults
         Settings of the automatic generator that differ from the official ones, by name.
     """
@@ -83,6 +85,7 @@ class ModelSpec:
     least_size: int = 1024
     canvas_multiple: int = 1024
     mask_stride: int = 4
+    drops_fragments: bool = False
     automatic_defaults: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -177,6 +180,7 @@ def _tiny() -> ModelSpec:
         url=None,
         file_name="tiny.safetensors",
         least_size=512,
+        drops_fragments=True,
         canvas_multiple=16,
     )
 
