@@ -1,8 +1,10 @@
 """The rules of dependency that import-linter cannot say: who alone may import what, and when."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,12 @@ OWNERS = {
 }  # fmt: skip
 
 
+# Files that need the extra [napari]; all others must do without.
+NAPARI_SIDE = ("_layers/", "_panels/", "_widget.py", "_jobs.py", "_forms.py", "_demo.py")
+# Where the name to import is not the name to install.
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
+
+
 def sources() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(SRC.rglob("*.py")):
         yield path.relative_to(SRC).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
@@ -62,6 +70,22 @@ def test_a_package_is_imported_by_its_owners_only(package: str) -> None:
         )
     ]
     assert not strangers
+
+
+def test_what_is_imported_is_declared() -> None:
+    with (SRC.parents[1] / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    base = {distribution(line) for line in project["dependencies"]}
+    napari = {distribution(line) for line in project["optional-dependencies"]["napari"]}
+    for name, tree in sources():
+        modules = {module.split(".")[0] for module in imports(tree)} - {"napari_sam"}
+        wanted = {DISTRIBUTIONS.get(m, m) for m in modules if m not in sys.stdlib_module_names}
+        declared = base | napari if name.startswith(NAPARI_SIDE) else base
+        assert wanted <= declared, f"{name} imports {wanted - declared}"
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[^\w-]", requirement, maxsplit=1)[0]
 
 
 def test_modeling_knows_torch_only() -> None:

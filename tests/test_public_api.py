@@ -94,6 +94,14 @@ def test_the_readme_names_every_source_file() -> None:
     assert sorted(named - present) == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def paths_of(tree: str) -> list[str]:
     """Files of the indented tree under ``src/napari_sam/``: each line is ``names  phrase``."""
     paths: list[str] = []

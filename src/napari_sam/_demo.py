@@ -155,7 +155,9 @@ def _tell(sample: SampleImage, result: DemoResult, paths: tuple[Path, Path]) -> 
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_row("image", f"{sample.title}, {sample.source}, {sample.licence}")
     table.add_row("model", "tiny: comes with the package, runs on the processor, nothing was sent")
-    table.add_row("objects", f"{len(np.unique(result.labels)) - 1}, from {len(result.clicks)} clicks")
+    table.add_row(
+        "objects", f"{len(np.unique(result.labels)) - 1}, from {len(result.clicks)} clicks"
+    )
     for what, seconds in result.seconds.items():
         table.add_row("time", f"{seconds:.2f} s to {what}")
     table.add_row("quality", f"mean best IoU with the hand-drawn outlines: {result.quality:.3f}")
