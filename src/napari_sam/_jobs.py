@@ -4,6 +4,7 @@ Knows Qt and workers; knows nothing of images or models. Of the requests to one 
 the newest wins: one runs, at most one waits, and nothing queues up. Cancelling is no error.
 """
 
+import atexit
 import logging
 import os
 import sys
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, QThreadPool
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 
 from napari_sam.errors import NapariSamError
@@ -23,6 +24,7 @@ from napari_sam.progress import Progress
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_running: set[threading.Event] = set()  # what stops each job that is at work
 Job = Callable[[], Generator[Progress, None, _T]]
 
 
@@ -119,6 +121,7 @@ class LatestJob(QObject):
         relay.progressed.connect(self._on_progress)
         relay.ended.connect(self._on_end)
         worker = create_worker(_run, job, relay, stop, _start_thread=False, _ignore_errors=True)
+        _running.add(stop)
         self.busy.emit(True)
         worker.start()
 
@@ -153,7 +156,20 @@ class _Relay(QObject):
 
 
 def _run(job: Job[Any], relay: _Relay, stop: threading.Event) -> None:
-    relay.ended.emit(consume(job, relay.progressed.emit, stop))
+    try:
+        relay.ended.emit(consume(job, relay.progressed.emit, stop))
+    finally:
+        _running.discard(stop)
+
+
+@atexit.register
+def _finish() -> None:
+    """Stop all jobs and wait for their threads: one that outlives Python takes it down at exit."""
+    for stop in list(_running):
+        stop.set()
+    pool = QThreadPool.globalInstance()
+    if _running and pool is not None:
+        pool.waitForDone()
 
 
 def leave_a_core() -> None:

@@ -47,7 +47,7 @@ def make_boxes(image: Image) -> Shapes:
         name="prompts: boxes",
         edge_color=BOX_COLOR,
         face_color="transparent",
-        edge_width=max(0.5, _point_size(image) / 6),
+        edge_width=max(1.0, _point_size(image) / 4),
         metadata={ROLE: "boxes"},
         **same_space(image),
     )

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from napari_sam._panels.rows import Combo, Section, button, line
+from qtpy.QtWidgets import QLabel
+
+from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._session import Session
 from napari_sam.core.registry import MODELS, ModelSpec
 
@@ -15,7 +17,8 @@ class ModelPanel(Section):
         self._session = session
         self.model = Combo("The first one is part of the package.", self._choose)
         self.download = button("Download", "", session.request_download)
-        self.runtime = line()
+        self.runtime = QLabel()
+        self.runtime.setToolTip("Device, precision and number format.")
         self.add("Name", self.model)
         self.add_wide(self.download)
         self.add("Runs on", self.runtime)
@@ -35,7 +38,7 @@ class ModelPanel(Section):
             f"Fetch the weights of {spec.title} once, from {spec.url}.\n"
             f"Licence: {spec.licence}. {spec.licence_note}"
         )
-        self.runtime.setText(session.runtime or "chosen at the first click")
+        self.runtime.setText(session.runtime or "decided at first click")
 
 
 def _size(spec: ModelSpec) -> str:
