@@ -404,4 +404,21 @@ def test_several_objects_have_their_best_mask_each(desk):
     assert [len(candidates) for candidates in response.objects] == [1, 1]
     assert desk.session.scores == ()
     desk.session.step_candidate()
-    assert "Several objects" in desk.session.message
+    assert "one mask only" in desk.session.message
+
+
+@pytest.mark.parametrize(
+    ("prompts", "candidates"),
+    [
+        (points((10.0, 20.0)), 3),
+        (points((10.0, 20.0), (12.0, 22.0)), 1),
+        (points((10.0, 20.0), negative=[(30.0, 40.0)]), 1),
+        (PromptSet(boxes=(box(1.0, 1.0, 9.0, 9.0),)), 1),
+        (PromptSet(points((3.0, 4.0)).points, (box(1.0, 1.0, 9.0, 9.0),)), 1),
+    ],
+    ids=["click", "points", "signs", "box", "both"],
+)
+def test_only_a_single_click_has_candidates(desk, prompts, candidates):
+    desk.session.set_prompts(prompts)
+    assert len(desk.answer().objects[0]) == candidates
+    assert len(desk.session.scores) == candidates

@@ -280,7 +280,7 @@ class Session:
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """Scores of the candidates of a single object; empty if there is no choice."""
+        """Scores of the candidates of a single object; empty for several objects."""
         if self.response is None or len(self.response.objects) != 1:
             return ()
         return tuple(patch.score for patch in self.response.objects[0])
@@ -293,10 +293,10 @@ class Session:
 
     def step_candidate(self, step: int = 1) -> None:
         """Show the next candidate, round and round."""
-        if self.scores:
+        if len(self.scores) > 1:
             self.choose_candidate((self.candidate + step) % len(self.scores))
         elif self.response is not None:
-            self.say("Several objects: each shows its best mask. Candidates are for one object.")
+            self.say("There is one mask only: candidates are for a single click.")
 
     # --- commit ------------------------------------------------------------------------------
 
