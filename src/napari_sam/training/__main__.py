@@ -22,7 +22,7 @@ from napari_sam.training.checkpoint import export_weights, load_checkpoint
 from napari_sam.training.dataset import TrainingImages
 from napari_sam.training.distributed import join_ranks
 from napari_sam.training.loop import Trainer
-from napari_sam.training.params import TrainParams
+from napari_sam.training.params import SCORE_CROPS, TrainParams
 
 
 def main() -> None:
@@ -39,6 +39,11 @@ def main() -> None:
     )
     parser.add_argument(
         "--stop-after", type=float, help="stop (to resume later) after so many minutes of the run"
+    )
+    parser.add_argument(
+        "--scores-of",
+        type=Path,
+        help="train only the IoU head of this finished run's averaged weights",
     )
     parser.add_argument("--seed", type=int, default=TrainParams.seed)
     parser.add_argument("--threads", type=int, default=2)
@@ -62,6 +67,12 @@ def main() -> None:
     architecture = get_spec("tiny").architecture
     assert isinstance(architecture, MicroConfig)
     model = MicroSam(architecture)
+    if args.scores_of:
+        finished = load_checkpoint(args.scores_of / "checkpoint.pt")
+        if finished is None:
+            parser.error(f"{args.scores_of} has no checkpoint")
+        model.load_state_dict(finished["ema"])
+        params = replace(params, stage="scores", crops=SCORE_CROPS)
     trainer = Trainer(model, params, args.run)
     images = TrainingImages.from_packs(args.pack) if args.pack else None
     for _ in trainer.run(images):

@@ -47,8 +47,12 @@ class Trainer:
         self.model = model
         config = model.config
         self.auxiliary = AuxiliaryHead(config.out_chans, config.skip_chans)
+        if params.stage == "scores":
+            model.requires_grad_(False)
+            self.auxiliary.requires_grad_(False)
+            model.mask_decoder.iou_head.requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups([model, self.auxiliary], params.weight_decay),
+            parameter_groups([model, self.auxiliary], params.weight_decay),
             lr=params.learning_rate,
             betas=params.betas,
             fused=True,
@@ -105,7 +109,9 @@ class Trainer:
         auxiliary = auxiliary_loss(dense, batch.labels)
         fade = self.params.auxiliary_weight * min(1.0, 3 * (1 - self.fraction))
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + fade * auxiliary).backward()
+        if self.params.stage == "all":
+            loss = loss + fade * auxiliary
+        loss.backward()
         average_gradients([self.model, self.auxiliary])
         nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         self.optimizer.step()
@@ -140,7 +146,8 @@ class Trainer:
                 losses = sam_mask_loss(logits, soft)
             ambiguous = ~is_box & (number == 0)
             best = losses[:, 1:].min(1).values
-            total = total + (losses[:, 0] + torch.where(ambiguous, 1.0, 0.4) * best).mean()
+            if self.params.stage == "all":
+                total = total + (losses[:, 0] + torch.where(ambiguous, 1.0, 0.4) * best).mean()
             iou = mask_iou(logits, target)
             total = total + self.params.iou_weight * F.mse_loss(scores, iou)
             chosen = torch.where(ambiguous, 1 + scores[:, 1:].argmax(1), 0)
@@ -214,9 +221,9 @@ class Trainer:
             file.write(json.dumps(line | means) + "\n")
 
 
-def _parameter_groups(modules: list[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(modules: list[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
     """Matrices decay, vectors (biases, norms, scales) do not."""
-    parameters = [p for module in modules for p in module.parameters()]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -14,6 +14,9 @@ class CropShape:
     share: float
 
 
+SCORE_CROPS = (CropShape(256, 4, 8, 0.5), CropShape(512, 1, 16, 0.5))
+
+
 @dataclass(frozen=True)
 class TrainParams:
     """One training run.
@@ -36,6 +39,9 @@ class TrainParams:
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
     first_rounds, last_rounds
         Prompt rounds per step, growing linearly from one to the other.
+    stage
+        ``"all"``: every weight. ``"scores"``: only the head that predicts the IoU, on a model whose
+        masks are finished, with crops of the sizes that are used later.
     loss
         ``"sam"``: 20 focal + dice over the whole crop, as published. ``"roi"``: focal averaged
         over a region around the object, which a small model learns from sooner.
@@ -59,6 +65,7 @@ class TrainParams:
     synthetic_share: float = 0.45
     first_rounds: int = 2
     last_rounds: int = 4
+    stage: Literal["all", "scores"] = "all"
     loss: Literal["roi", "sam"] = "roi"
     iou_weight: float = 2.0
     auxiliary_weight: float = 0.5
