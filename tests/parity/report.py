@@ -2,6 +2,8 @@
 
 ``python -m tests.parity.report`` runs everything that is installed; ``--model vit_b`` one model,
 ``--images 1`` fewer images. Needs the packages of the extra ``parity``; no weights are downloaded.
+``transformers`` is also compared as it is shipped, with another layer norm epsilon than the official
+code: that line shows the size of its own difference and does not count.
 """
 
 import argparse
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"| {PAIRS[name].model} | {package}: not installed |", flush=True)
             continue
         differences = compare(PAIRS[name], images)
-        failed |= not all(difference.passed for difference in differences)
+        passed = all(difference.passed for difference in differences)
+        failed |= PAIRS[name].counts and not passed
         print(_row(name, len(images), differences), flush=True)
         if options.details:
             print("\n".join(str(difference) for difference in differences), flush=True)
@@ -62,7 +65,7 @@ def _row(name: str, n_images: int, differences: Sequence[Difference]) -> str:
         f"{max(item.max_error for item in answers):.1e}",
         f"{max(item.score_error for item in answers):.1e}",
         f"{100 * min(item.equal_pixels for item in answers):.4f} %",
-        "ok" if passed else "OVER",
+        ("ok" if passed else "OVER") + ("" if PAIRS[name].counts else ", does not count"),
     )
     return f"| {' | '.join(cells)} |"
 
