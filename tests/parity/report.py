@@ -2,8 +2,8 @@
 
 ``python -m tests.parity.report`` runs everything that is installed; ``--model vit_b`` one model,
 ``--images 1`` fewer images. Needs the packages of the extra ``parity``; no weights are downloaded.
-``transformers`` is also compared as it is shipped, with another layer norm epsilon than the official
-code: that line shows the size of its own difference and does not count.
+``transformers`` is also compared as it is shipped, with another layer norm epsilon than the
+official code: that line shows the size of its own difference and does not count.
 """
 
 import argparse
