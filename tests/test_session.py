@@ -422,3 +422,11 @@ def test_only_a_single_click_has_candidates(desk, prompts, candidates):
     desk.session.set_prompts(prompts)
     assert len(desk.answer().objects[0]) == candidates
     assert len(desk.session.scores) == candidates
+
+
+def test_a_very_large_plane_works_with_a_word(desk):
+    desk.session.set_plane(Plane("large", np.zeros((5, 5000), np.uint8), (0, 1), (-1, -1)))
+    desk.session.set_prompts(points((2.0, 2000.0)))
+    desk.answer()
+    assert desk.session.preview
+    assert "5 x 5000" in desk.session.message

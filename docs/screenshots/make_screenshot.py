@@ -38,11 +38,13 @@ def wait_for_mask(dock: SegmentAnything, *, timeout_s: float = 120) -> None:
 
 
 def deepest_points(labels: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """(y, x) deepest inside each of the largest objects."""
+    """(y, x) deepest inside each of the largest objects that are whole."""
     from scipy.ndimage import distance_transform_edt
 
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
+    edge = np.unique(np.concatenate([labels[[0, -1]].ravel(), labels[:, [0, -1]].ravel()]))
+    sizes[edge] = 0
     points = []
     for label in np.argsort(sizes)[::-1][:count]:
         depth = distance_transform_edt(labels == label)
@@ -65,13 +67,16 @@ def main() -> None:
     samples = Path(napari_sam.__file__).with_name("samples")
     viewer = napari.Viewer(title="napari-sam")
     viewer.window._qt_window.resize(1280, 860)
-    viewer.add_image(imread(samples / "nuclei_fluorescence.png"), name="nuclei")
+    image = imread(samples / "nuclei_fluorescence.png")
+    viewer.add_image(image, name="nuclei", contrast_limits=(0, np.percentile(image, 99.5)))
     dock = SegmentAnything(viewer, model=ModelChoice(weights=options.weights))
     viewer.window.add_dock_widget(dock, name="Segment Anything (napari-sam)")
     process(1.5)
+    viewer.reset_view()
+    process(0.5)
     canvas = viewer.window._qt_viewer.canvas
     truth = imread(samples / "nuclei_fluorescence_labels.png")
-    points = deepest_points(truth, 6)
+    points = deepest_points(truth, 14)
     for index, (y, x) in enumerate(points):
         place = canvas.view.scene.transform.map([x, y, 0, 1])
         at = QPoint(*(round(v / place[3]) for v in place[:2]))

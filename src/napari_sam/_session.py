@@ -25,6 +25,7 @@ from napari_sam.progress import Progress
 Tool = Literal["positive", "negative", "box"]
 IntensityChoice = Literal["percentile", "contrast limits", "as_is"]
 COMMITS_KEPT = 100
+LARGE_SIDE = 4096  # pixels
 READY = "Click on an object, or draw a box around it."
 
 
@@ -230,7 +231,8 @@ class Session:
             self._show(None)
             self.say(f"The weights of {self.spec.title} are not on this computer: {_HOW_TO_GET}")
         else:
-            self.say(placed.note or "Working ...")
+            note = " ".join(filter(None, (placed.note, size_note(self.plane.size))))
+            self.say(note or "Working ...")
             self._awaited = self.generation
             self.requested.emit(
                 PredictRequest(
@@ -239,7 +241,7 @@ class Session:
                     self.plane,
                     self.intensity_value(),
                     placed.prompts,
-                    placed.note,
+                    note,
                 )
             )
 
@@ -384,6 +386,16 @@ class Session:
 
 
 _HOW_TO_GET = "press Download in the dock, or choose another model."
+
+
+def size_note(size: tuple[int, int]) -> str:
+    """What to know about a plane that the model can only see much reduced."""
+    if max(size) <= LARGE_SIDE:
+        return ""
+    return (
+        f"This image is {size[0]} x {size[1]}: the model sees it much reduced, small objects may be"
+        " missed. A crop works better."
+    )
 
 
 def with_edit(commit: Commit, edit: Any) -> Commit:

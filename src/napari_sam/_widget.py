@@ -36,6 +36,8 @@ from napari_sam.progress import Progress
 if TYPE_CHECKING:
     import napari.viewer
 
+LEAST_WIDTH = 310  # the dock's own title fits
+
 
 class SegmentAnything(QWidget):
     """Click on objects of an image; they become labels.
@@ -96,8 +98,9 @@ class SegmentAnything(QWidget):
         self.prompt_panel = PromptPanel(session)
         self.mask_panel = MaskPanel(session)
         self.job_panel = JobPanel(session)
+        self.setMinimumWidth(LEAST_WIDTH)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 4, 4, 4)
+        layout.setContentsMargins(4, 10, 4, 4)
         for panel in (
             self.image_panel,
             self.model_panel,
