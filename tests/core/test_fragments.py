@@ -45,6 +45,16 @@ def test_a_box_keeps_what_it_holds():
     assert (drop_fragments(two_blobs(), wide, FRAME) == two_blobs()).all()
 
 
+def test_a_click_in_the_hole_of_a_ring_means_the_ring():
+    logits = two_blobs()
+    logits[..., 6:10, 6:10] = -3
+    logits[..., 8, 8] = 3
+    cleaned = drop_fragments(logits, click(33, 33), FRAME)[0, 0]
+    assert cleaned[8, 8] > 0
+    assert cleaned[4, 4] > 0
+    assert cleaned[22, 32] < 0
+
+
 def test_a_mask_prompt_alone_changes_nothing():
     logits = two_blobs()
     assert (drop_fragments(logits, Prompts(mask_logits=logits[0]), FRAME) == logits).all()

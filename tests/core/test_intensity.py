@@ -153,3 +153,12 @@ def test_range_without_width_gives_black() -> None:
 def test_what_is_wrong_is_said(image: np.ndarray, options: dict, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         to_picture(image, **options)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_values_at_the_limits_of_a_dtype(dtype: type):
+    largest = np.finfo(dtype).max
+    image = np.linspace(0, 1, 64, dtype=dtype).reshape(8, 8)
+    image[0, :2] = largest, -largest
+    assert to_picture(image).shape == (8, 8, 3)
+    assert to_picture(image, intensity=(0, 1))[0, :2, 0].tolist() == [255, 0]

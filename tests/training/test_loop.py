@@ -68,7 +68,7 @@ def test_resumed_run_sees_the_same_batches_and_ends_alike(tmp_path: Path):
     assert second.step == 3
     advance(second, 3)
     for name, value in whole.model.state_dict().items():
-        torch.testing.assert_close(second.model.state_dict()[name], value, rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(second.model.state_dict()[name], value, rtol=5e-2, atol=5e-3)
 
 
 def test_the_end_of_the_minutes_ends_the_run(tmp_path: Path):

@@ -47,12 +47,14 @@ def drop_fragments(
         if not clicks and box is None:
             continue
         for logits in candidates:
-            pieces, count = ndimage.label(logits > 0, EIGHT_NEIGHBOURS)
+            mask = logits > 0
+            # Holes count as part of their piece: a click in the hole of a ring means the ring.
+            pieces, count = ndimage.label(ndimage.binary_fill_holes(mask), EIGHT_NEIGHBOURS)
             if count < 2:
                 continue
             keep = _wanted(pieces, count, clicks, box)
             if keep.any():
-                gone = ~keep[pieces] & (pieces > 0)
+                gone = ~keep[pieces] & mask
                 logits[gone] = np.minimum(logits[gone], REMOVED_LOGIT)
     return cleaned
 

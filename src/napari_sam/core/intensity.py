@@ -132,7 +132,7 @@ def percentile_range(values: ArrayLike) -> Range:
     flat = np.asarray(values).reshape(-1)
     flat = flat[:: max(1, -(-flat.size // SAMPLE_LIMIT))]
     if flat.dtype.kind == "f":
-        flat = flat[np.isfinite(flat)]
+        flat = flat[np.isfinite(flat)].astype(np.float64)
     if flat.size == 0:
         return (0.0, 0.0)
     low, high = np.percentile(flat, PERCENTILES)
@@ -159,10 +159,13 @@ def rescale(plane: NDArray[np.generic], bounds: Range) -> Picture:
     low, high = bounds
     if not high > low:
         return np.zeros(plane.shape, np.uint8)
-    values = plane.astype(np.float32)
+    # Numbers that float32 cannot hold are rare: only 64-bit images pay for the wider arithmetic.
+    wide = np.float64 if plane.dtype.itemsize == 8 else np.float32
+    values = plane.astype(wide)
     if plane.dtype.kind == "f":
         values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
-    scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
+    # Halves: the width of a range may be more than the largest number.
+    scaled = (np.clip(values, low, high) / 2 - wide(low / 2)) / wide(high / 2 - low / 2) * 255
     return np.asarray(np.clip(np.rint(scaled), 0, 255), np.uint8)
 
 
