@@ -179,7 +179,9 @@ def _tiny() -> ModelSpec:
         licence_note="Trained from scratch with this repository's code; data in MODEL_CARD.md.",
         url=None,
         file_name="tiny.safetensors",
-        least_size=512,
+        size_bytes=13_475_580,
+        hash="sha256:da5b8810d86e1818c5e175709d11bcf6cd311776acd421fa5b975cec06aa0177",
+        least_size=640,
         drops_fragments=True,
         canvas_multiple=16,
     )
