@@ -96,6 +96,7 @@ def test_export_is_half_precision_and_loads(tmp_path: Path):
     export_weights(state, tmp_path / "weights.safetensors")
     loaded = load_file(tmp_path / "weights.safetensors")
     assert {v.dtype for v in loaded.values()} == {torch.float16}
+    assert (tmp_path / "weights.safetensors").stat().st_mode & 0o777 == 0o644
     MicroSam(SMALL).load_state_dict({k: v.float() for k, v in loaded.items()}, strict=True)
 
 

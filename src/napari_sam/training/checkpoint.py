@@ -36,5 +36,6 @@ def export_weights(state: dict[str, Any], path: Path) -> dict[str, Tensor]:
     weights = {name: value.half().contiguous() for name, value in state["ema"].items()}
     partial = path.with_suffix(".partial")
     save_file(weights, partial, metadata={"format": "pt", "step": str(state["step"])})
+    partial.chmod(0o644)  # safetensors writes for the owner alone; these are for everybody
     os.replace(partial, path)
     return weights
