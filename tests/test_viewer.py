@@ -1,5 +1,6 @@
 """The dock in a real window: simulated mouse and keys, a fake predictor."""
 
+import gc
 import threading
 import time
 from pathlib import Path
@@ -103,6 +104,8 @@ def open_window(make_napari_viewer, qtbot):
         lambda: not any(job.running for window in opened for job in window.dock._jobs),
         timeout=60000,
     )
+    opened.clear()
+    gc.collect()  # here, in the window's thread: a later worker must not be who destroys widgets
 
 
 def image_2d():

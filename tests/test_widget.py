@@ -1,5 +1,6 @@
 """The dock without a window around it: panels, jobs and lifetimes. Needs Qt, no OpenGL."""
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,8 @@ def open_dock(qtbot, errors):
     for dock in opened:
         dock.shut()
     qtbot.waitUntil(lambda: not any(j.running for d in opened for j in d._jobs), timeout=LONG_MS)
+    opened.clear()
+    gc.collect()  # here, in the window's thread: a later worker must not be who destroys widgets
 
 
 def image():
