@@ -91,8 +91,11 @@ class LatestJob(QObject):
 
     @property
     def running(self) -> bool:
-        """Whether a worker is at work."""
-        return self._stop is not None
+        """Whether a worker is at work.
+
+        Once closed the thread itself is asked: its last report may never be delivered.
+        """
+        return self._stop is not None and (not self._closed or self._stop in _running)
 
     def submit(self, job: Job[Any]) -> None:
         """Run the job now, or next, in place of any other that waits."""
