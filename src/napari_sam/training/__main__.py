@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from napari_sam.core.architecture import MicroConfig
 from napari_sam.core.modeling.micro import MicroSam
@@ -45,6 +46,10 @@ def main() -> None:
         type=Path,
         help="train only the IoU head of this finished run's averaged weights",
     )
+    parser.add_argument(
+        "--start-from", type=Path, help="exported weights (safetensors) that a new run starts from"
+    )
+    parser.add_argument("--learning-rate", type=float, default=TrainParams.learning_rate)
     parser.add_argument("--seed", type=int, default=TrainParams.seed)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--export", type=Path, help="write the averaged weights and stop")
@@ -62,11 +67,14 @@ def main() -> None:
         TrainParams(),
         minutes=args.minutes,
         seed=args.seed,
+        learning_rate=args.learning_rate,
         synthetic_share=args.synthetic_share,
     )
     architecture = get_spec("tiny").architecture
     assert isinstance(architecture, MicroConfig)
     model = MicroSam(architecture)
+    if args.start_from:
+        model.load_state_dict(load_file(args.start_from))
     if args.scores_of:
         finished = load_checkpoint(args.scores_of / "checkpoint.pt")
         if finished is None:

@@ -23,14 +23,14 @@ from napari_sam.training.synthetic import log_uniform, make_scene
 
 LEAST_PIXELS = 40
 ENDLESS = 1 << 30
-WORKING_SIDE = 512  # long side at which the model will be used on small images
+WORKING_SIDE = 640  # long side at which the model will be used on small images
 # Share of the real crops by modality; the rest is spread over whatever else the packs hold.
 MODALITY_SHARES = {
-    "fluorescence": 0.34,
+    "fluorescence": 0.44,
     "histology": 0.22,
-    "brightfield": 0.09,
-    "phase-contrast": 0.12,
-    "SEM": 0.09,
+    "brightfield": 0.07,
+    "phase-contrast": 0.09,
+    "SEM": 0.07,
 }
 SKIPPED_MODALITIES = {"fundus"}  # vessel trees are not objects that a click names
 

@@ -60,7 +60,7 @@ class TrainParams:
     warmup_steps: int = 80
     ema_decay: float = 0.999
     crops: tuple[CropShape, ...] = field(
-        default=(CropShape(128, 8, 4, 0.5), CropShape(256, 4, 6, 0.5))
+        default=(CropShape(128, 8, 4, 0.4), CropShape(256, 4, 6, 0.6))
     )
     synthetic_share: float = 0.45
     first_rounds: int = 2
