@@ -19,6 +19,7 @@ from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.packed_micro import pack_micro
 from napari_sam.core.packed_vit import pack_image_encoder
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
@@ -309,4 +310,5 @@ def load_predictor(
     if runtime.device.type == "cpu":
         fast = runtime.precision == "fast"
         pack_image_encoder(model, dtype=torch.bfloat16 if fast else torch.float32)
+        model = pack_micro(model)
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]

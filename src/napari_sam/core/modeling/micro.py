@@ -21,6 +21,7 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
 )
 
 AGREEMENT = 0.1
+EMPTY_LOGIT = -32.0  # of masks that were not asked for
 PIXEL_MEAN, PIXEL_STD = 102.0, 69.0  # of 0..255 pictures; one pair, since most images are grey
 
 
@@ -77,6 +78,7 @@ class MicroSam(nn.Module):
         boxes: Tensor | None,
         mask: Tensor | None,
         multimask: bool,
+        least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks for B prompts on one image; same arguments and results as ``Sam.decode``.
 
@@ -93,6 +95,9 @@ class MicroSam(nn.Module):
         multimask
             Three candidates for an ambiguous prompt (see :func:`three_candidates`), else the
             single mask.
+        least_score
+            Candidates whose score is not above it are filled with an empty mask. Saves what is
+            done with them afterwards; nothing here, since the scores depend on the masks.
 
         Returns
         -------
@@ -103,8 +108,10 @@ class MicroSam(nn.Module):
         index = torch.zeros(all_points.shape[0], dtype=torch.long, device=all_points.device)
         logits, scores = self.decode_batch(encoded, index, all_points, all_labels, mask)
         if multimask:
-            return three_candidates(logits, scores)
-        return logits[:, :1], scores[:, :1]
+            logits, scores = three_candidates(logits, scores)
+        else:
+            logits, scores = logits[:, :1], scores[:, :1]
+        return fill_poor(logits, scores, least_score), scores
 
     def decode_batch(
         self,
@@ -166,6 +173,14 @@ def three_candidates(logits_B4HW: Tensor, scores_B4: Tensor) -> tuple[Tensor, Te
     kept = torch.arange(masks.shape[1], device=worst.device) != worst[:, None]
     shape = logits_B4HW.shape
     return logits_B4HW[kept].view(shape[0], -1, *shape[2:]), scores[kept].view(shape[0], -1)
+
+
+def fill_poor(logits_BMHW: Tensor, scores_BM: Tensor, least_score: float | None) -> Tensor:
+    """The logits, those of candidates whose score is not above ``least_score`` at -32."""
+    if least_score is None:
+        return logits_BMHW
+    poor = (scores_BM <= least_score)[..., None, None]
+    return logits_BMHW.masked_fill(poor, EMPTY_LOGIT)
 
 
 def join_boxes(

@@ -1,0 +1,497 @@
+"""The bundled model the way a CPU runs it fastest; same numbers as ``modeling/micro*.py``.
+
+The decoder's few tokens meet many image cells, so each projection of the cells is folded into the
+tokens: 4 heads x 7 tokens are fewer rows than the 64 channels of a projection. What does not
+depend on the prompt (the image's side of the first block, positions, the skip in the order of the
+upscaling) is computed once for an image. The dense prompt has rank 32, so the first block never
+projects it either. Prompts run one after the other, which keeps a batch in cache and in bounds.
+Knows torch and the plain modules; chosen in ``core/predictor.py``.
+
+Suffixes as in ``modeling/common.py``; further P cells of the stride-8 grid, T tokens, H heads,
+d channels of a head, R rank of the dense prompt (its last row is a constant 1).
+"""
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.modeling.micro import (
+    MicroSam,
+    fill_poor,
+    join_boxes,
+    three_candidates,
+)
+from napari_sam.core.modeling.micro_mask_decoder import (
+    NUM_MASKS,
+    CrossAttention,
+    MicroMaskDecoder,
+    TwoWayBlock,
+    mask_statistics,
+)
+from napari_sam.core.modeling.micro_prompt_encoder import (
+    BACKGROUND,
+    BOTTOM_RIGHT,
+    OBJECT,
+    TOP_LEFT,
+    MicroPromptEncoder,
+    cell_centres,
+)
+
+IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
+SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSide:
+    """What all prompts on one image share.
+
+    Attributes
+    ----------
+    grid
+        (h, w) of the stride-8 grid; P = h * w.
+    cells_PD, positions_PD
+        Image embedding and positions of its cells.
+    keys_HdP, values_HPd, queries_HdP
+        Of the cells in the first block, without biases and without the dense prompt.
+    skip_PC
+        Finer features of the four quarters of each cell, bias of the upscaling added, centred.
+    centres_1P2
+        Centres of the cells in model pixels, x and y.
+    """
+
+    grid: tuple[int, int]
+    cells_PD: Tensor
+    positions_PD: Tensor
+    keys_HdP: Tensor
+    values_HPd: Tensor
+    queries_HdP: Tensor
+    skip_PC: Tensor
+    centres_1P2: Tensor
+
+
+class SideCache:
+    """The sides of the images used last, freed with their embedding. Safe between threads."""
+
+    def __init__(self, kept: int = IMAGES_KEPT) -> None:
+        self._kept = kept
+        self._entries: OrderedDict[int, tuple[weakref.ref[Tensor], ImageSide]] = OrderedDict()
+        self._lock = threading.RLock()  # re-entered when a dying tensor calls back inside get
+
+    def get(self, encoded: EncodedImage, build: Callable[[EncodedImage], ImageSide]) -> ImageSide:
+        """The side of an embedding, built when it is not known."""
+        key = id(encoded.features)
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry[0]() is not encoded.features:
+                ref = weakref.ref(encoded.features, lambda gone: self._forget(key, gone))
+                self._entries[key] = entry = (ref, build(encoded))
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._kept:
+                self._entries.popitem(last=False)
+            return entry[1]
+
+    def _forget(self, key: int, gone: "weakref.ref[Tensor]") -> None:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None and entry[0] is gone:
+                del self._entries[key]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+class FoldedAttention:
+    """A :class:`CrossAttention` whose token side takes over the projections of the cells."""
+
+    def __init__(self, plain: CrossAttention) -> None:
+        self.heads = plain.num_heads
+        self.plain = plain
+        self.scale = (plain.q_proj.out_features // self.heads) ** -0.5
+
+    def split(self, x_TE: Tensor) -> Tensor:
+        """(T, H * d) to (H, T, d)."""
+        return x_TE.view(len(x_TE), self.heads, -1).transpose(0, 1)
+
+    def by_head(self, layer: nn.Linear) -> Tensor:
+        """A projection's weight as (H, d, D)."""
+        return layer.weight.view(self.heads, -1, layer.in_features)
+
+    def queries(self, tokens_TD: Tensor) -> Tensor:
+        """Scaled queries of tokens, (H, T, d)."""
+        return self.split(self.plain.q_proj(tokens_TD)) * self.scale
+
+    def keys(self, tokens_TD: Tensor) -> Tensor:
+        """Scaled keys of tokens, (H, T, d)."""
+        return self.split(self.plain.k_proj(tokens_TD)) * self.scale
+
+    def output(self, mixed_HTd: Tensor) -> Tensor:
+        """Mixed values to tokens, (T, D)."""
+        out: Tensor = self.plain.out_proj(mixed_HTd.transpose(0, 1).flatten(1))
+        return out
+
+    def tokens_to_cells(self, tokens_TD: Tensor, keys_PD: Tensor, cells_PD: Tensor) -> Tensor:
+        """Tokens attend to cells, (T, D). The keys' bias falls out of the softmax."""
+        folded = torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
+        weights = (folded @ keys_PD.t()).softmax(-1)
+        mixed = (weights @ cells_PD).view(self.heads, -1, cells_PD.shape[1])
+        values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
+        bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
+        return self.output(values + bias)
+
+    def cell_logits(self, tokens_TD: Tensor, cells_PD: Tensor) -> Tensor:
+        """How much each cell wants each token, before the softmax over tokens, (H * T, P)."""
+        keys = self.keys(tokens_TD)
+        folded = torch.bmm(keys, self.by_head(self.plain.q_proj)).flatten(0, 1)
+        bias = torch.bmm(keys, self.plain.q_proj.bias.view(self.heads, -1, 1))
+        return torch.addmm(bias.flatten()[:, None], folded, cells_PD.t())
+
+    def token_outputs(self, tokens_TD: Tensor) -> Tensor:
+        """What each token gives to a cell, (H * T, D).
+
+        The weights of a head add up to 1, so that each head brings its share of the bias.
+        """
+        plain = self.plain
+        values = self.split(plain.v_proj(tokens_TD))
+        weight = plain.out_proj.weight.t().reshape(self.heads, -1, plain.out_proj.out_features)
+        return (torch.bmm(values, weight) + plain.out_proj.bias / self.heads).flatten(0, 1)
+
+    def softmax_over_tokens(self, logits_GP: Tensor, *, out: Tensor | None = None) -> Tensor:
+        """Weights of the tokens for each cell and head, (H * T, P)."""
+        shape = (self.heads, -1, logits_GP.shape[-1])
+        if out is None:
+            out = torch.empty_like(logits_GP)
+        torch.softmax(logits_GP.view(shape), 1, out=out.view(shape))
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class DensePrompt:
+    """The dense prompt as ``codes.T @ weights``: what differs between cells has rank R.
+
+    ``codes_RP`` ends with a row of ones, ``weights_RD`` with what all cells get.
+    """
+
+    codes_RP: Tensor
+    weights_RD: Tensor
+
+
+class DenseEncoder:
+    """The dense half of :class:`MicroPromptEncoder`, left as a product."""
+
+    def __init__(self, plain: MicroPromptEncoder) -> None:
+        first, _, second = plain.hint
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
+        self.first, self.second = first, second
+        self.no_mask = plain.no_mask_embed
+        *self.mask_layers, last = plain.mask_downscaling
+        assert isinstance(last, nn.Conv2d)
+        self.mask_weight, self.mask_bias = last.weight.flatten(1), last.bias
+
+    def __call__(
+        self, side: ImageSide, points_N2: Tensor, labels_N: Tensor, mask_1hw: Tensor | None
+    ) -> DensePrompt:
+        """Codes and weights of one prompt; arguments as of ``MicroPromptEncoder.dense``."""
+        hidden = F.gelu(self._hints(side, points_N2, labels_N))
+        codes, weights = [hidden], [self.second.weight.t()]
+        constant = self.second.bias
+        if mask_1hw is None:
+            constant = constant + self.no_mask
+        else:
+            soft = (mask_1hw[None] / 4).clamp(-5, 5)
+            for layer in self.mask_layers:
+                soft = layer(soft)
+            codes.append(soft[0].flatten(1))
+            weights.append(self.mask_weight.t())
+            assert self.mask_bias is not None
+            constant = constant + self.mask_bias
+        codes.append(hidden.new_ones(1, hidden.shape[1]))
+        return DensePrompt(torch.cat(codes), torch.cat([*weights, constant[None]]))
+
+    def _hints(self, side: ImageSide, points_N2: Tensor, labels_N: Tensor) -> Tensor:
+        """The hidden layer of the hints before its GELU, (32, P).
+
+        Only the features that can differ from zero are computed: without a click of a sign its
+        three are ``exp(-inf)`` (slow on CPUs as it underflows), without a box the last three are 0.
+        """
+        # cdist as in the plain module: its rounding (through a matrix product) was trained with.
+        distance = torch.cdist(points_N2[None], side.centres_1P2)[0]
+        features, columns = [], []
+        for offset, sign in ((0, OBJECT), (3, BACKGROUND)):
+            chosen = labels_N == sign
+            if chosen.any():
+                nearest = distance[chosen].amin(0)
+                features += [torch.exp(-nearest / scale) for scale in SCALES]
+                columns += range(offset, offset + 3)
+        first, last = labels_N == TOP_LEFT, labels_N == BOTTOM_RIGHT
+        if first.any():
+            corner0, corner1 = points_N2[first].sum(0), points_N2[last].sum(0)
+            centres = side.centres_1P2[0]
+            inside = torch.minimum((centres - corner0).amin(-1), (corner1 - centres).amin(-1))
+            features += [torch.tanh(inside / 8), torch.tanh(inside / 32), torch.ones_like(inside)]
+            columns += range(6, 9)
+        bias = self.first.bias[:, None]
+        if not features:
+            return bias.expand(-1, distance.shape[1])
+        return torch.addmm(bias, self.first.weight[:, columns], torch.stack(features))
+
+
+class FoldedBlock:
+    """A :class:`TwoWayBlock` for one prompt: (T, D) tokens and (P, D) cells."""
+
+    def __init__(self, plain: TwoWayBlock) -> None:
+        self.plain = plain
+        self.to_image = FoldedAttention(plain.token_to_image)
+        self.to_token = FoldedAttention(plain.image_to_token)
+
+    def __call__(
+        self, tokens: Tensor, cells: Tensor, token_pe: Tensor, positions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """As the plain block; ``cells`` is overwritten."""
+        tokens = self._attend_to_self(tokens, token_pe)
+        keys = cells + positions
+        tokens = self._update(
+            tokens, self.to_image.tokens_to_cells(tokens + token_pe, keys, cells)
+        )
+        logits = self.to_token.cell_logits(tokens + token_pe, keys)
+        weights = self.to_token.softmax_over_tokens(logits, out=logits)
+        cells.addmm_(weights.t(), self.to_token.token_outputs(tokens))
+        return tokens, self.plain.norms[3](cells)
+
+    def first(
+        self, tokens: Tensor, side: ImageSide, dense: DensePrompt
+    ) -> tuple[Tensor, Tensor]:
+        """The first block, whose image side is known but for the dense prompt."""
+        token_pe = tokens
+        tokens = self._attend_to_self(tokens, token_pe)
+        tokens = self._update(tokens, self._first_to_image(tokens + token_pe, side, dense))
+        rank = len(dense.codes_RP)
+        keys = self.to_token.keys(tokens + token_pe)
+        codes = self._through(self.to_token.plain.q_proj, dense, bias=True)
+        logits = torch.bmm(keys, side.queries_HdP).flatten(0, 1)
+        logits.addmm_(torch.bmm(keys, codes).flatten(0, 1), dense.codes_RP)
+        stacked = torch.empty(rank + len(logits), logits.shape[1])
+        stacked[:rank] = dense.codes_RP
+        self.to_token.softmax_over_tokens(logits, out=stacked[rank:])
+        outputs = torch.cat([dense.weights_RD, self.to_token.token_outputs(tokens)])
+        cells = torch.addmm(side.cells_PD, stacked.t(), outputs)
+        return tokens, self.plain.norms[3](cells)
+
+    def _first_to_image(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> Tensor:
+        attention = self.to_image
+        queries = attention.queries(tokens)
+        codes = self._through(attention.plain.k_proj, dense, bias=False)
+        logits = torch.bmm(queries, side.keys_HdP).flatten(0, 1)
+        logits.addmm_(torch.bmm(queries, codes).flatten(0, 1), dense.codes_RP)
+        weights = torch.softmax(logits, -1, out=logits)
+        by_head = weights.view(attention.heads, -1, weights.shape[1])
+        mixed_codes = (weights @ dense.codes_RP.t()).view(attention.heads, by_head.shape[1], -1)
+        codes = self._through(attention.plain.v_proj, dense, bias=True)
+        mixed = torch.bmm(by_head, side.values_HPd) + torch.bmm(mixed_codes, codes.transpose(1, 2))
+        return attention.output(mixed)
+
+    def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
+        """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
+        projected = layer.weight @ dense.weights_RD.t()
+        if bias:
+            projected[:, -1] += layer.bias
+        return projected.view(self.to_image.heads, -1, projected.shape[1])
+
+    def _attend_to_self(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        block = self.plain
+        query = tokens if block.first else tokens + token_pe
+        attended = block.self_attn(query[None], query[None], tokens[None])[0]
+        out: Tensor = block.norms[0](attended if block.first else tokens + attended)
+        return out
+
+    def _update(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        tokens = self.plain.norms[1](tokens + attended)
+        out: Tensor = self.plain.norms[2](tokens + self.plain.mlp(tokens))
+        return out
+
+
+class FoldedUpscale:
+    """Cells to finer features: upscaling, skip, layer norm and GELU of :class:`MicroMaskDecoder`.
+
+    A layer norm first takes the mean away; here weights and skip are centred beforehand.
+    """
+
+    def __init__(self, plain: MicroMaskDecoder) -> None:
+        norm = plain.upscale_norm
+        self.width = norm.normalized_shape[0]
+        self.norm = norm
+        self.weight = self._centre(plain.upscale.weight.t())
+        self.bias = plain.upscale.bias
+
+    def _centre(self, x_NC: Tensor) -> Tensor:
+        quarters = x_NC.view(len(x_NC), -1, self.width)
+        return (quarters - quarters.mean(-1, keepdim=True)).flatten(1).contiguous()
+
+    def skip_by_cell(self, skip_1CHW: Tensor) -> Tensor:
+        """Skip features of the four quarters of each cell, (P, 4 * C), with the bias, centred."""
+        h, w = skip_1CHW.shape[-2] // 2, skip_1CHW.shape[-1] // 2
+        quarters = skip_1CHW[0].view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0)
+        return self._centre(quarters.reshape(h * w, -1) + self.bias)
+
+    def __call__(self, cells_PD: Tensor, skip_PC: Tensor) -> Tensor:
+        """Features of the quarters of the cells, (4 * P, C)."""
+        fine = torch.addmm(skip_PC, cells_PD, self.weight).view(-1, self.width)
+        spread = torch.linalg.vector_norm(fine, dim=-1, keepdim=True)
+        fine *= (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
+        torch.addcmul(self.norm.bias, fine, self.norm.weight, out=fine)
+        return F.gelu(fine)
+
+
+class Hypernetworks:
+    """The mask tokens' networks, all at once."""
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        layers = [[part for part in net.children() if isinstance(part, nn.Linear)] for net in networks]
+        self.weights = [
+            torch.stack([layer.weight.t() for layer in same]) for same in zip(*layers, strict=True)
+        ]
+        self.biases = [
+            torch.stack([layer.bias[None] for layer in same]) for same in zip(*layers, strict=True)
+        ]
+
+    def __call__(self, tokens_MD: Tensor) -> Tensor:
+        """One kernel a mask token, (M, C)."""
+        x = tokens_MD[:, None]
+        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            x = torch.baddbmm(bias, x.relu() if index else x, weight)
+        return x[:, 0]
+
+
+class PackedMicroDecoder:
+    """Prompts on one image to four masks each; equals ``MicroSam.decode_batch``."""
+
+    @torch.no_grad()
+    def __init__(self, model: MicroSam) -> None:
+        decoder = model.mask_decoder
+        self.decoder, self.prompts = decoder, model.prompt_encoder
+        self.dense = DenseEncoder(model.prompt_encoder)
+        self.blocks = [FoldedBlock(b) for b in decoder.blocks if isinstance(b, TwoWayBlock)]
+        self.final = FoldedAttention(decoder.final_attn)
+        self.upscale = FoldedUpscale(decoder)
+        self.kernels = Hypernetworks(list(decoder.hypernetworks))
+        self.sides = SideCache()
+
+    def image_side(self, encoded: EncodedImage) -> ImageSide:
+        """All that prompts on this image share."""
+        features, skip = encoded
+        assert skip is not None
+        grid = (features.shape[-2], features.shape[-1])
+        cells = features[0].flatten(1).t().contiguous()
+        centres = cell_centres(grid, 8, features.device)
+        positions = self.prompts.pe_layer(centres)
+        placed = cells + positions
+        first = self.blocks[0]
+        to_image, to_token = first.to_image, first.to_token
+
+        def project(attention: FoldedAttention, layer: nn.Linear, x_PD: Tensor) -> Tensor:
+            return (layer.weight @ x_PD.t()).view(attention.heads, -1, len(x_PD))
+
+        values = project(to_image, to_image.plain.v_proj, cells).transpose(1, 2)
+        return ImageSide(
+            grid=grid,
+            cells_PD=cells,
+            positions_PD=positions,
+            keys_HdP=project(to_image, to_image.plain.k_proj, placed),
+            values_HPd=values.contiguous(),
+            queries_HdP=project(to_token, to_token.plain.q_proj, placed),
+            skip_PC=self.upscale.skip_by_cell(skip),
+            centres_1P2=centres[None],
+        )
+
+    def __call__(
+        self, encoded: EncodedImage, points_BN2: Tensor, labels_BN: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Masks (B, 4, 2h, 2w) and scores (B, 4); arguments as of ``MicroSam.decode_batch``."""
+        side = self.sides.get(encoded, self.image_side)
+        count, (h, w) = len(points_BN2), side.grid
+        logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
+        scores = torch.empty(count, NUM_MASKS)
+        sparse = self.prompts.sparse(points_BN2, labels_BN)
+        for i in range(count):
+            dense = self.dense(
+                side, points_BN2[i], labels_BN[i], None if mask is None else mask[i]
+            )
+            scores[i] = self._one(side, sparse[i], dense, out=logits[i])
+        return logits, scores
+
+    def _one(
+        self, side: ImageSide, sparse_ND: Tensor, dense: DensePrompt, *, out: Tensor
+    ) -> Tensor:
+        """Masks of one prompt into ``out`` (4, 2h, 2w); returns their scores (4,)."""
+        decoder = self.decoder
+        token_pe = torch.cat([decoder.output_tokens, sparse_ND])
+        tokens, cells = self.blocks[0].first(token_pe, side, dense)
+        for block in self.blocks[1:]:
+            tokens, cells = block(tokens, cells, token_pe, side.positions_PD)
+        wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
+        tokens, token_pe = tokens[wanted], token_pe[wanted]
+        keys = cells + side.positions_PD
+        attended = self.final.tokens_to_cells(tokens + token_pe, keys, cells)
+        tokens = decoder.final_norm(tokens + attended)
+        h, w = side.grid
+        fine = self.upscale(cells, side.skip_PC)
+        quarters = (self.kernels(tokens[1:]) @ fine.t()).view(NUM_MASKS, h, w, 2, 2)
+        out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
+        quality = torch.cat(
+            [tokens[:1].expand(NUM_MASKS, -1), tokens[1:], mask_statistics(out[None])[0]], -1
+        )
+        scores: Tensor = decoder.iou_head(quality)[:, 0].sigmoid()
+        return scores
+
+
+class PackedMicroSam(nn.Module):
+    """Drop-in for :class:`MicroSam` on CPUs, made from a trained one.
+
+    Parameters
+    ----------
+    model
+        The plain model, in eval mode on the CPU, float32.
+    """
+
+    def __init__(self, model: MicroSam) -> None:
+        super().__init__()
+        self.plain = model
+        self.decoder = PackedMicroDecoder(model)
+
+    def encode_image(self, picture_13HW: Tensor, *, canvas: tuple[int, int]) -> EncodedImage:
+        """See :meth:`MicroSam.encode_image`."""
+        return self.plain.encode_image(picture_13HW, canvas=canvas)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        encoded: EncodedImage,
+        *,
+        points: Tensor | None,
+        labels: Tensor | None,
+        boxes: Tensor | None,
+        mask: Tensor | None,
+        multimask: bool,
+        least_score: float | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See :meth:`MicroSam.decode`."""
+        with torch.autocast("cpu", enabled=False):
+            all_points, all_labels = join_boxes(points, labels, boxes, mask)
+            logits, scores = self.decoder(encoded, all_points, all_labels, mask)
+            if multimask:
+                logits, scores = three_candidates(logits, scores)
+            else:
+                logits, scores = logits[:, :1], scores[:, :1]
+            return fill_poor(logits, scores, least_score), scores
+
+
+def pack_micro(model: nn.Module) -> nn.Module:
+    """The packed form of the bundled model; other models as they are."""
+    return PackedMicroSam(model) if isinstance(model, MicroSam) else model
