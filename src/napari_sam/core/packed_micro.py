@@ -45,6 +45,8 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
 )
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
+CELLS_AT_ONCE = 4096  # half a slice and what is made of it stay in a core's own cache
+CellUpdate = Callable[[slice], Tensor]
 SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
 
 
@@ -74,6 +76,17 @@ class ImageSide:
     queries_HdP: Tensor
     skip_PC: Tensor
     centres_1P2: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Memory for one prompt at a time: new pages from the system cost as much as the arithmetic.
+
+    ``cells_PD`` and the features ``fine_QC`` of their quarters, Q = 4 * P.
+    """
+
+    cells_PD: Tensor
+    fine_QC: Tensor
 
 
 class SideCache:
@@ -131,28 +144,30 @@ class FoldedAttention:
         """Scaled keys of tokens, (H, T, d)."""
         return self.split(self.plain.k_proj(tokens_TD)) * self.scale
 
+    def questions(self, tokens_TD: Tensor) -> Tensor:
+        """What tokens look for in cells, (H * T, D). The keys' bias falls out of the softmax."""
+        return torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
+
+    def answers(self, logits_GP: Tensor, cells_PD: Tensor) -> Tensor:
+        """What tokens find, (T, D); ``logits`` are questions times cells, and overwritten."""
+        weights = torch.softmax(logits_GP, -1, out=logits_GP)
+        mixed = (weights @ cells_PD).view(self.heads, -1, cells_PD.shape[1])
+        values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
+        return self.output(values + self.plain.v_proj.bias.view(self.heads, 1, -1))
+
     def output(self, mixed_HTd: Tensor) -> Tensor:
         """Mixed values to tokens, (T, D)."""
         out: Tensor = self.plain.out_proj(mixed_HTd.transpose(0, 1).flatten(1))
         return out
 
-    def tokens_to_cells(self, tokens_TD: Tensor, keys_PD: Tensor, cells_PD: Tensor) -> Tensor:
-        """Tokens attend to cells, (T, D). The keys' bias falls out of the softmax."""
-        folded = torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
-        weights = (folded @ keys_PD.t()).softmax(-1)
-        mixed = (weights @ cells_PD).view(self.heads, -1, cells_PD.shape[1])
-        values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
-        bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
-        return self.output(values + bias)
-
-    def cell_logits(self, tokens_TD: Tensor, cells_PD: Tensor) -> Tensor:
-        """How much each cell wants each token, before the softmax over tokens, (H * T, P)."""
+    def offers(self, tokens_TD: Tensor) -> tuple[Tensor, Tensor]:
+        """What cells look for in tokens: (H * T, D), and a constant (H * T, 1) for the biases."""
         keys = self.keys(tokens_TD)
-        folded = torch.bmm(keys, self.by_head(self.plain.q_proj)).flatten(0, 1)
         bias = torch.bmm(keys, self.plain.q_proj.bias.view(self.heads, -1, 1))
-        return torch.addmm(bias.flatten()[:, None], folded, cells_PD.t())
+        folded = torch.bmm(keys, self.by_head(self.plain.q_proj))
+        return folded.flatten(0, 1), bias.flatten(0, 1)
 
-    def token_outputs(self, tokens_TD: Tensor) -> Tensor:
+    def gifts(self, tokens_TD: Tensor) -> Tensor:
         """What each token gives to a cell, (H * T, D).
 
         The weights of a head add up to 1, so that each head brings its share of the bias.
@@ -162,13 +177,10 @@ class FoldedAttention:
         weight = plain.out_proj.weight.t().reshape(self.heads, -1, plain.out_proj.out_features)
         return (torch.bmm(values, weight) + plain.out_proj.bias / self.heads).flatten(0, 1)
 
-    def softmax_over_tokens(self, logits_GP: Tensor, *, out: Tensor | None = None) -> Tensor:
+    def softmax_over_tokens(self, logits_GP: Tensor) -> Tensor:
         """Weights of the tokens for each cell and head, (H * T, P)."""
-        shape = (self.heads, -1, logits_GP.shape[-1])
-        if out is None:
-            out = torch.empty_like(logits_GP)
-        torch.softmax(logits_GP.view(shape), 1, out=out.view(shape))
-        return out
+        by_head = logits_GP.view(self.heads, -1, logits_GP.shape[-1])
+        return by_head.softmax(1).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,47 +256,48 @@ class DenseEncoder:
 
 
 class FoldedBlock:
-    """A :class:`TwoWayBlock` for one prompt: (T, D) tokens and (P, D) cells."""
+    """A :class:`TwoWayBlock` for one prompt: (T, D) tokens and (P, D) cells.
+
+    The cells' half is a function of a slice of the cells, so that the caller can do all that it
+    wants to do with a slice while that is in cache.
+    """
 
     def __init__(self, plain: TwoWayBlock) -> None:
         self.plain = plain
         self.to_image = FoldedAttention(plain.token_to_image)
         self.to_token = FoldedAttention(plain.image_to_token)
 
-    def __call__(
-        self, tokens: Tensor, cells: Tensor, token_pe: Tensor, positions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """As the plain block; ``cells`` is overwritten."""
-        tokens = self._attend_to_self(tokens, token_pe)
-        keys = cells + positions
-        tokens = self._update(
-            tokens, self.to_image.tokens_to_cells(tokens + token_pe, keys, cells)
-        )
-        logits = self.to_token.cell_logits(tokens + token_pe, keys)
-        weights = self.to_token.softmax_over_tokens(logits, out=logits)
-        cells.addmm_(weights.t(), self.to_token.token_outputs(tokens))
-        return tokens, self.plain.norms[3](cells)
+    def attend_to_self(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
+        """Tokens after the self-attention and its norm."""
+        block = self.plain
+        query = tokens if block.first else tokens + token_pe
+        attended = block.self_attn(query[None], query[None], tokens[None])[0]
+        out: Tensor = block.norms[0](attended if block.first else tokens + attended)
+        return out
 
-    def first(
-        self, tokens: Tensor, side: ImageSide, dense: DensePrompt
-    ) -> tuple[Tensor, Tensor]:
-        """The first block, whose image side is known but for the dense prompt."""
-        token_pe = tokens
-        tokens = self._attend_to_self(tokens, token_pe)
-        tokens = self._update(tokens, self._first_to_image(tokens + token_pe, side, dense))
-        rank = len(dense.codes_RP)
-        keys = self.to_token.keys(tokens + token_pe)
-        codes = self._through(self.to_token.plain.q_proj, dense, bias=True)
-        logits = torch.bmm(keys, side.queries_HdP).flatten(0, 1)
-        logits.addmm_(torch.bmm(keys, codes).flatten(0, 1), dense.codes_RP)
-        stacked = torch.empty(rank + len(logits), logits.shape[1])
-        stacked[:rank] = dense.codes_RP
-        self.to_token.softmax_over_tokens(logits, out=stacked[rank:])
-        outputs = torch.cat([dense.weights_RD, self.to_token.token_outputs(tokens)])
-        cells = torch.addmm(side.cells_PD, stacked.t(), outputs)
-        return tokens, self.plain.norms[3](cells)
+    def update_tokens(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens after what they found in the image, and the MLP."""
+        tokens = self.plain.norms[1](tokens + attended)
+        out: Tensor = self.plain.norms[2](tokens + self.plain.mlp(tokens))
+        return out
 
-    def _first_to_image(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> Tensor:
+    def cell_update(
+        self, tokens: Tensor, token_pe: Tensor, cells: Tensor, positions: Tensor
+    ) -> CellUpdate:
+        """The next value of a slice of cells, (p, D)."""
+        folded, bias = self.to_token.offers(tokens + token_pe)
+        gifts = self.to_token.gifts(tokens)
+
+        def update(part: slice) -> Tensor:
+            logits = torch.addmm(bias, folded, (cells[part] + positions[part]).t())
+            weights = self.to_token.softmax_over_tokens(logits)
+            out: Tensor = self.plain.norms[3](torch.addmm(cells[part], weights.t(), gifts))
+            return out
+
+        return update
+
+    def first_answers(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> Tensor:
+        """What tokens find in the image before the first block, (T, D)."""
         attention = self.to_image
         queries = attention.queries(tokens)
         codes = self._through(attention.plain.k_proj, dense, bias=False)
@@ -297,24 +310,33 @@ class FoldedBlock:
         mixed = torch.bmm(by_head, side.values_HPd) + torch.bmm(mixed_codes, codes.transpose(1, 2))
         return attention.output(mixed)
 
+    def first_cell_update(
+        self, tokens: Tensor, token_pe: Tensor, side: ImageSide, dense: DensePrompt
+    ) -> CellUpdate:
+        """As :meth:`cell_update`, in the first block."""
+        attention = self.to_token
+        keys = attention.keys(tokens + token_pe)
+        codes = self._through(attention.plain.q_proj, dense, bias=True)
+        folded = torch.bmm(keys, codes).flatten(0, 1)
+        outputs = torch.cat([dense.weights_RD, attention.gifts(tokens)])
+
+        def update(part: slice) -> Tensor:
+            logits = torch.bmm(keys, side.queries_HdP[:, :, part]).flatten(0, 1)
+            logits.addmm_(folded, dense.codes_RP[:, part])
+            weights = attention.softmax_over_tokens(logits)
+            stacked = torch.cat([dense.codes_RP[:, part], weights])
+            cells = torch.addmm(side.cells_PD[part], stacked.t(), outputs)
+            out: Tensor = self.plain.norms[3](cells)
+            return out
+
+        return update
+
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
         projected = layer.weight @ dense.weights_RD.t()
         if bias:
             projected[:, -1] += layer.bias
         return projected.view(self.to_image.heads, -1, projected.shape[1])
-
-    def _attend_to_self(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
-        block = self.plain
-        query = tokens if block.first else tokens + token_pe
-        attended = block.self_attn(query[None], query[None], tokens[None])[0]
-        out: Tensor = block.norms[0](attended if block.first else tokens + attended)
-        return out
-
-    def _update(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        tokens = self.plain.norms[1](tokens + attended)
-        out: Tensor = self.plain.norms[2](tokens + self.plain.mlp(tokens))
-        return out
 
 
 class FoldedUpscale:
@@ -341,19 +363,21 @@ class FoldedUpscale:
         return self._centre(quarters.reshape(h * w, -1) + self.bias)
 
     def __call__(self, cells_PD: Tensor, skip_PC: Tensor) -> Tensor:
-        """Features of the quarters of the cells, (4 * P, C)."""
+        """Features of the quarters of the cells, (P, 4 * C)."""
         fine = torch.addmm(skip_PC, cells_PD, self.weight).view(-1, self.width)
         spread = torch.linalg.vector_norm(fine, dim=-1, keepdim=True)
         fine *= (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
         torch.addcmul(self.norm.bias, fine, self.norm.weight, out=fine)
-        return F.gelu(fine)
+        return F.gelu(fine).view(skip_PC.shape)
 
 
 class Hypernetworks:
     """The mask tokens' networks, all at once."""
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
-        layers = [[part for part in net.children() if isinstance(part, nn.Linear)] for net in networks]
+        layers = [
+            [part for part in net.children() if isinstance(part, nn.Linear)] for net in networks
+        ]
         self.weights = [
             torch.stack([layer.weight.t() for layer in same]) for same in zip(*layers, strict=True)
         ]
@@ -382,6 +406,7 @@ class PackedMicroDecoder:
         self.upscale = FoldedUpscale(decoder)
         self.kernels = Hypernetworks(list(decoder.hypernetworks))
         self.sides = SideCache()
+        self._spare: Workspace | None = None
 
     def image_side(self, encoded: EncodedImage) -> ImageSide:
         """All that prompts on this image share."""
@@ -419,36 +444,84 @@ class PackedMicroDecoder:
         logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
         scores = torch.empty(count, NUM_MASKS)
         sparse = self.prompts.sparse(points_BN2, labels_BN)
+        workspace = self._take_workspace(side.cells_PD)
         for i in range(count):
-            dense = self.dense(
-                side, points_BN2[i], labels_BN[i], None if mask is None else mask[i]
-            )
-            scores[i] = self._one(side, sparse[i], dense, out=logits[i])
+            dense = self.dense(side, points_BN2[i], labels_BN[i], None if mask is None else mask[i])
+            scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i])
+        self._spare = workspace
         return logits, scores
 
+    def _take_workspace(self, cells_PD: Tensor) -> Workspace:
+        """The one that was used last, if it fits and no other thread has it."""
+        spare, self._spare = self._spare, None
+        if spare is None or spare.cells_PD.shape != cells_PD.shape:
+            spare = Workspace(
+                torch.empty_like(cells_PD),
+                cells_PD.new_empty(4 * len(cells_PD), self.upscale.width),
+            )
+        return spare
+
     def _one(
-        self, side: ImageSide, sparse_ND: Tensor, dense: DensePrompt, *, out: Tensor
+        self,
+        side: ImageSide,
+        sparse_ND: Tensor,
+        dense: DensePrompt,
+        workspace: Workspace,
+        *,
+        out: Tensor,
     ) -> Tensor:
         """Masks of one prompt into ``out`` (4, 2h, 2w); returns their scores (4,)."""
-        decoder = self.decoder
+        decoder, cells = self.decoder, workspace.cells_PD
         token_pe = torch.cat([decoder.output_tokens, sparse_ND])
-        tokens, cells = self.blocks[0].first(token_pe, side, dense)
+        block = self.blocks[0]
+        tokens = block.attend_to_self(token_pe, token_pe)
+        attended = block.first_answers(tokens + token_pe, side, dense)
+        tokens = block.update_tokens(tokens, attended)
+        update = block.first_cell_update(tokens, token_pe, side, dense)
         for block in self.blocks[1:]:
-            tokens, cells = block(tokens, cells, token_pe, side.positions_PD)
+            tokens = block.attend_to_self(tokens, token_pe)
+            questions = block.to_image.questions(tokens + token_pe)
+            logits = self._renew(cells, update, questions, side)
+            tokens = block.update_tokens(tokens, block.to_image.answers(logits, cells))
+            update = block.cell_update(tokens, token_pe, cells, side.positions_PD)
         wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
         tokens, token_pe = tokens[wanted], token_pe[wanted]
-        keys = cells + side.positions_PD
-        attended = self.final.tokens_to_cells(tokens + token_pe, keys, cells)
-        tokens = decoder.final_norm(tokens + attended)
+        questions = self.final.questions(tokens + token_pe)
+        logits = self._renew(cells, update, questions, side, fine=workspace.fine_QC)
+        tokens = decoder.final_norm(tokens + self.final.answers(logits, cells))
         h, w = side.grid
-        fine = self.upscale(cells, side.skip_PC)
-        quarters = (self.kernels(tokens[1:]) @ fine.t()).view(NUM_MASKS, h, w, 2, 2)
+        quarters = (self.kernels(tokens[1:]) @ workspace.fine_QC.t()).view(NUM_MASKS, h, w, 2, 2)
         out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
         quality = torch.cat(
             [tokens[:1].expand(NUM_MASKS, -1), tokens[1:], mask_statistics(out[None])[0]], -1
         )
         scores: Tensor = decoder.iou_head(quality)[:, 0].sigmoid()
         return scores
+
+    def _renew(
+        self,
+        cells: Tensor,
+        update: CellUpdate,
+        questions: Tensor,
+        side: ImageSide,
+        *,
+        fine: Tensor | None = None,
+    ) -> Tensor:
+        """Give the cells their next values, slice by slice; returns questions times their keys.
+
+        With ``fine`` (4 * P, C) also its upscaling.
+        """
+        count = len(cells)
+        logits = torch.empty(len(questions), count)
+        for start in range(0, count, CELLS_AT_ONCE):
+            part = slice(start, start + CELLS_AT_ONCE)
+            renewed = update(part)
+            cells[part] = renewed
+            torch.mm(questions, (renewed + side.positions_PD[part]).t(), out=logits[:, part])
+            if fine is not None:
+                quarters = slice(4 * part.start, 4 * part.stop)
+                fine[quarters] = self.upscale(renewed, side.skip_PC[part]).view(-1, fine.shape[1])
+        return logits
 
 
 class PackedMicroSam(nn.Module):
