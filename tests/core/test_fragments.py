@@ -1,8 +1,17 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from napari_sam.core.fragments import drop_fragments
+from napari_sam.core.fragments import (
+    EIGHT_NEIGHBOURS,
+    REMOVED_LOGIT,
+    _box_cells,
+    _click_cells,
+    _wanted,
+    drop_fragments,
+    fill_holes,
+)
 from napari_sam.core.frame import Frame
 from napari_sam.core.prompts import Prompts
 
@@ -60,6 +69,7 @@ def test_a_mask_prompt_alone_changes_nothing():
     assert (drop_fragments(logits, Prompts(mask_logits=logits[0]), FRAME) == logits).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 127), st.floats(0, 159))
 def test_it_only_ever_removes(seed: int, y: float, x: float):
     logits = np.random.default_rng(seed).standard_normal((1, 3, 32, 40)).astype(np.float32)
@@ -67,3 +77,46 @@ def test_it_only_ever_removes(seed: int, y: float, x: float):
     assert (cleaned <= logits).all()
     assert ((cleaned > 0) <= (logits > 0)).all()
     assert (drop_fragments(cleaned, click(y, x), FRAME) == cleaned).all()
+
+
+def random_logits(seed: int, blur: float, level: float) -> np.ndarray:
+    """Three fields of blobs, specks and rings: the blurrier, the larger the pieces."""
+    noise = np.random.default_rng(seed).standard_normal((1, 3, 32, 40))
+    smooth = ndimage.gaussian_filter(noise, (0, 0, blur, blur))
+    return (smooth / smooth.std() - level).astype(np.float32)
+
+
+def drop_over_the_whole_mask(logits: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """What the function means, without its shortcuts."""
+    cleaned = logits.copy()
+    clicks, box = _click_cells(prompts, 0, FRAME), _box_cells(prompts, 0, FRAME)
+    for candidate in cleaned[0]:
+        mask = candidate > 0
+        pieces, count = ndimage.label(ndimage.binary_fill_holes(mask), EIGHT_NEIGHBOURS)
+        keep = _wanted(pieces, count, clicks, box)
+        if keep.any():
+            gone = ~keep[pieces] & mask
+            candidate[gone] = np.minimum(candidate[gone], REMOVED_LOGIT)
+    return cleaned
+
+
+seeds, blurs, levels = st.integers(0, 2**31), st.floats(0.3, 4), st.floats(-1.5, 2.5)
+
+
+@settings(deadline=None)
+@given(seeds, blurs, levels, st.floats(0, 127), st.floats(0, 159), st.booleans())
+def test_looking_at_the_bounding_box_only_changes_nothing(
+    seed: int, blur: float, level: float, y: float, x: float, boxed: bool
+):
+    logits = random_logits(seed, blur, level)
+    box = np.array([[y / 2, x / 2, (y + 127) / 2, (x + 159) / 2]]) if boxed else None
+    prompts = Prompts(points=[[[y, x]]], point_labels=[[1]], boxes=box)
+    got = drop_fragments(logits, prompts, FRAME)
+    assert (got == drop_over_the_whole_mask(logits, prompts)).all()
+
+
+@settings(deadline=None)
+@given(seeds, blurs, levels)
+def test_holes_are_those_of_scipy(seed: int, blur: float, level: float):
+    for logits in random_logits(seed, blur, level)[0]:
+        assert (fill_holes(logits > 0) == ndimage.binary_fill_holes(logits > 0)).all()

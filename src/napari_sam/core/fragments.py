@@ -47,16 +47,59 @@ def drop_fragments(
         if not clicks and box is None:
             continue
         for logits in candidates:
-            mask = logits > 0
-            # Holes count as part of their piece: a click in the hole of a ring means the ring.
-            pieces, count = ndimage.label(ndimage.binary_fill_holes(mask), EIGHT_NEIGHBOURS)
-            if count < 2:
-                continue
-            keep = _wanted(pieces, count, clicks, box)
-            if keep.any():
-                gone = ~keep[pieces] & mask
-                logits[gone] = np.minimum(logits[gone], REMOVED_LOGIT)
+            _drop(logits, clicks, box)
     return cleaned
+
+
+def _drop(
+    logits: NDArray[np.float32], clicks: list[tuple[slice, slice]], box: tuple[slice, slice] | None
+) -> None:
+    """Lower the unwanted pieces of one mask (h, w), in place.
+
+    Looks at the mask's bounding box only: outside it is background, and holes do not reach there.
+    """
+    mask = logits > 0
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return
+    y, x = int(rows[0]), int(columns[0])
+    region = (slice(y, int(rows[-1]) + 1), slice(x, int(columns[-1]) + 1))
+    mask, logits = mask[region], logits[region]
+    pieces, count = ndimage.label(mask, EIGHT_NEIGHBOURS)
+    if count < 2:
+        return
+    # Holes count as part of their piece: a click in the hole of a ring means the ring.
+    pieces, count = ndimage.label(fill_holes(mask), EIGHT_NEIGHBOURS)
+    if count < 2:
+        return
+    moved = [_within(cells, y, x) for cells in clicks]
+    keep = _wanted(pieces, count, moved, None if box is None else _within(box, y, x))
+    if keep.any():
+        gone = ~keep[pieces] & mask
+        logits[gone] = np.minimum(logits[gone], REMOVED_LOGIT)
+
+
+def fill_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """As ``scipy.ndimage.binary_fill_holes``, without its repeated dilations.
+
+    A hole is a piece of background, connected through edges, that does not touch the border.
+    """
+    background, count = ndimage.label(~mask)
+    is_hole = np.ones(count + 1, bool)
+    is_hole[0] = False
+    for border in (background[0], background[-1], background[:, 0], background[:, -1]):
+        is_hole[border] = False
+    filled: NDArray[np.bool_] = mask | is_hole[background]
+    return filled
+
+
+def _within(cells: tuple[slice, slice], y: int, x: int) -> tuple[slice, slice]:
+    """Cells of the whole mask as cells of its part that begins at (y, x)."""
+    rows, columns = cells
+    return (
+        slice(max(0, rows.start - y), max(0, rows.stop - y)),
+        slice(max(0, columns.start - x), max(0, columns.stop - x)),
+    )
 
 
 def _wanted(

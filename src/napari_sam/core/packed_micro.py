@@ -43,9 +43,10 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
     MicroPromptEncoder,
     cell_centres,
 )
+from napari_sam.core.packed_micro_encoder import pack_micro_encoder
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
-CELLS_AT_ONCE = 4096  # half a slice and what is made of it stay in a core's own cache
+CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
 CellUpdate = Callable[[slice], Tensor]
 SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
 
@@ -58,35 +59,37 @@ class ImageSide:
     ----------
     grid
         (h, w) of the stride-8 grid; P = h * w.
-    cells_PD, positions_PD
-        Image embedding and positions of its cells.
-    keys_HdP, values_HPd, queries_HdP
-        Of the cells in the first block, without biases and without the dense prompt.
-    skip_PC
-        Finer features of the four quarters of each cell, bias of the upscaling added, centred.
-    centres_1P2
-        Centres of the cells in model pixels, x and y.
+    cells, positions
+        (P, D) image embedding and positions of its cells.
+    keys, values, queries
+        (H, d, P), (H, P, d), (H, d, P): of the cells in the first block, without biases and
+        without the dense prompt.
+    skip
+        (P, 4 * C) finer features of the four quarters of each cell, bias of the upscaling added,
+        centred.
+    centres
+        (1, P, 2) centres of the cells in model pixels, x and y.
     """
 
     grid: tuple[int, int]
-    cells_PD: Tensor
-    positions_PD: Tensor
-    keys_HdP: Tensor
-    values_HPd: Tensor
-    queries_HdP: Tensor
-    skip_PC: Tensor
-    centres_1P2: Tensor
+    cells: Tensor
+    positions: Tensor
+    keys: Tensor
+    values: Tensor
+    queries: Tensor
+    skip: Tensor
+    centres: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
     """Memory for one prompt at a time: new pages from the system cost as much as the arithmetic.
 
-    ``cells_PD`` and the features ``fine_QC`` of their quarters, Q = 4 * P.
+    ``cells`` (P, D) and the features ``fine`` (4 * P, C) of their quarters.
     """
 
-    cells_PD: Tensor
-    fine_QC: Tensor
+    cells: Tensor
+    fine: Tensor
 
 
 class SideCache:
@@ -130,11 +133,13 @@ class FoldedAttention:
 
     def split(self, x_TE: Tensor) -> Tensor:
         """(T, H * d) to (H, T, d)."""
-        return x_TE.view(len(x_TE), self.heads, -1).transpose(0, 1)
+        out: Tensor = x_TE.view(len(x_TE), self.heads, -1).transpose(0, 1)
+        return out
 
     def by_head(self, layer: nn.Linear) -> Tensor:
         """A projection's weight as (H, d, D)."""
-        return layer.weight.view(self.heads, -1, layer.in_features)
+        out: Tensor = layer.weight.view(self.heads, -1, layer.in_features)
+        return out
 
     def queries(self, tokens_TD: Tensor) -> Tensor:
         """Scaled queries of tokens, (H, T, d)."""
@@ -185,13 +190,13 @@ class FoldedAttention:
 
 @dataclass(frozen=True, eq=False)
 class DensePrompt:
-    """The dense prompt as ``codes.T @ weights``: what differs between cells has rank R.
+    """The dense prompt as ``codes.T @ weights``: what differs between cells has a low rank.
 
-    ``codes_RP`` ends with a row of ones, ``weights_RD`` with what all cells get.
+    ``codes`` (R, P) ends with a row of ones, ``weights`` (R, D) with what all cells get.
     """
 
-    codes_RP: Tensor
-    weights_RD: Tensor
+    codes: Tensor
+    weights: Tensor
 
 
 class DenseEncoder:
@@ -213,7 +218,7 @@ class DenseEncoder:
         """Codes and weights of one prompt; arguments as of ``MicroPromptEncoder.dense``."""
         hidden = F.gelu(self._hints(side, points_N2, labels_N))
         codes, weights = [hidden], [self.second.weight.t()]
-        constant = self.second.bias
+        constant: Tensor = self.second.bias
         if mask_1hw is None:
             constant = constant + self.no_mask
         else:
@@ -234,8 +239,9 @@ class DenseEncoder:
         three are ``exp(-inf)`` (slow on CPUs as it underflows), without a box the last three are 0.
         """
         # cdist as in the plain module: its rounding (through a matrix product) was trained with.
-        distance = torch.cdist(points_N2[None], side.centres_1P2)[0]
-        features, columns = [], []
+        distance = torch.cdist(points_N2[None], side.centres)[0]
+        features: list[Tensor] = []
+        columns: list[int] = []
         for offset, sign in ((0, OBJECT), (3, BACKGROUND)):
             chosen = labels_N == sign
             if chosen.any():
@@ -245,7 +251,7 @@ class DenseEncoder:
         first, last = labels_N == TOP_LEFT, labels_N == BOTTOM_RIGHT
         if first.any():
             corner0, corner1 = points_N2[first].sum(0), points_N2[last].sum(0)
-            centres = side.centres_1P2[0]
+            centres = side.centres[0]
             inside = torch.minimum((centres - corner0).amin(-1), (corner1 - centres).amin(-1))
             features += [torch.tanh(inside / 8), torch.tanh(inside / 32), torch.ones_like(inside)]
             columns += range(6, 9)
@@ -301,13 +307,13 @@ class FoldedBlock:
         attention = self.to_image
         queries = attention.queries(tokens)
         codes = self._through(attention.plain.k_proj, dense, bias=False)
-        logits = torch.bmm(queries, side.keys_HdP).flatten(0, 1)
-        logits.addmm_(torch.bmm(queries, codes).flatten(0, 1), dense.codes_RP)
+        logits = torch.bmm(queries, side.keys).flatten(0, 1)
+        logits.addmm_(torch.bmm(queries, codes).flatten(0, 1), dense.codes)
         weights = torch.softmax(logits, -1, out=logits)
         by_head = weights.view(attention.heads, -1, weights.shape[1])
-        mixed_codes = (weights @ dense.codes_RP.t()).view(attention.heads, by_head.shape[1], -1)
+        mixed_codes = (weights @ dense.codes.t()).view(attention.heads, by_head.shape[1], -1)
         codes = self._through(attention.plain.v_proj, dense, bias=True)
-        mixed = torch.bmm(by_head, side.values_HPd) + torch.bmm(mixed_codes, codes.transpose(1, 2))
+        mixed = torch.bmm(by_head, side.values) + torch.bmm(mixed_codes, codes.transpose(1, 2))
         return attention.output(mixed)
 
     def first_cell_update(
@@ -318,14 +324,14 @@ class FoldedBlock:
         keys = attention.keys(tokens + token_pe)
         codes = self._through(attention.plain.q_proj, dense, bias=True)
         folded = torch.bmm(keys, codes).flatten(0, 1)
-        outputs = torch.cat([dense.weights_RD, attention.gifts(tokens)])
+        outputs = torch.cat([dense.weights, attention.gifts(tokens)])
 
         def update(part: slice) -> Tensor:
-            logits = torch.bmm(keys, side.queries_HdP[:, :, part]).flatten(0, 1)
-            logits.addmm_(folded, dense.codes_RP[:, part])
+            logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
+            logits.addmm_(folded, dense.codes[:, part])
             weights = attention.softmax_over_tokens(logits)
-            stacked = torch.cat([dense.codes_RP[:, part], weights])
-            cells = torch.addmm(side.cells_PD[part], stacked.t(), outputs)
+            stacked = torch.cat([dense.codes[:, part], weights])
+            cells = torch.addmm(side.cells[part], stacked.t(), outputs)
             out: Tensor = self.plain.norms[3](cells)
             return out
 
@@ -333,7 +339,7 @@ class FoldedBlock:
 
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
-        projected = layer.weight @ dense.weights_RD.t()
+        projected = layer.weight @ dense.weights.t()
         if bias:
             projected[:, -1] += layer.bias
         return projected.view(self.to_image.heads, -1, projected.shape[1])
@@ -426,13 +432,13 @@ class PackedMicroDecoder:
         values = project(to_image, to_image.plain.v_proj, cells).transpose(1, 2)
         return ImageSide(
             grid=grid,
-            cells_PD=cells,
-            positions_PD=positions,
-            keys_HdP=project(to_image, to_image.plain.k_proj, placed),
-            values_HPd=values.contiguous(),
-            queries_HdP=project(to_token, to_token.plain.q_proj, placed),
-            skip_PC=self.upscale.skip_by_cell(skip),
-            centres_1P2=centres[None],
+            cells=cells,
+            positions=positions,
+            keys=project(to_image, to_image.plain.k_proj, placed),
+            values=values.contiguous(),
+            queries=project(to_token, to_token.plain.q_proj, placed),
+            skip=self.upscale.skip_by_cell(skip),
+            centres=centres[None],
         )
 
     def __call__(
@@ -444,7 +450,7 @@ class PackedMicroDecoder:
         logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
         scores = torch.empty(count, NUM_MASKS)
         sparse = self.prompts.sparse(points_BN2, labels_BN)
-        workspace = self._take_workspace(side.cells_PD)
+        workspace = self._take_workspace(side.cells)
         for i in range(count):
             dense = self.dense(side, points_BN2[i], labels_BN[i], None if mask is None else mask[i])
             scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i])
@@ -454,7 +460,7 @@ class PackedMicroDecoder:
     def _take_workspace(self, cells_PD: Tensor) -> Workspace:
         """The one that was used last, if it fits and no other thread has it."""
         spare, self._spare = self._spare, None
-        if spare is None or spare.cells_PD.shape != cells_PD.shape:
+        if spare is None or spare.cells.shape != cells_PD.shape:
             spare = Workspace(
                 torch.empty_like(cells_PD),
                 cells_PD.new_empty(4 * len(cells_PD), self.upscale.width),
@@ -471,7 +477,7 @@ class PackedMicroDecoder:
         out: Tensor,
     ) -> Tensor:
         """Masks of one prompt into ``out`` (4, 2h, 2w); returns their scores (4,)."""
-        decoder, cells = self.decoder, workspace.cells_PD
+        decoder, cells = self.decoder, workspace.cells
         token_pe = torch.cat([decoder.output_tokens, sparse_ND])
         block = self.blocks[0]
         tokens = block.attend_to_self(token_pe, token_pe)
@@ -483,14 +489,14 @@ class PackedMicroDecoder:
             questions = block.to_image.questions(tokens + token_pe)
             logits = self._renew(cells, update, questions, side)
             tokens = block.update_tokens(tokens, block.to_image.answers(logits, cells))
-            update = block.cell_update(tokens, token_pe, cells, side.positions_PD)
+            update = block.cell_update(tokens, token_pe, cells, side.positions)
         wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
         tokens, token_pe = tokens[wanted], token_pe[wanted]
         questions = self.final.questions(tokens + token_pe)
-        logits = self._renew(cells, update, questions, side, fine=workspace.fine_QC)
+        logits = self._renew(cells, update, questions, side, fine=workspace.fine)
         tokens = decoder.final_norm(tokens + self.final.answers(logits, cells))
         h, w = side.grid
-        quarters = (self.kernels(tokens[1:]) @ workspace.fine_QC.t()).view(NUM_MASKS, h, w, 2, 2)
+        quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
         out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
         quality = torch.cat(
             [tokens[:1].expand(NUM_MASKS, -1), tokens[1:], mask_statistics(out[None])[0]], -1
@@ -517,10 +523,10 @@ class PackedMicroDecoder:
             part = slice(start, start + CELLS_AT_ONCE)
             renewed = update(part)
             cells[part] = renewed
-            torch.mm(questions, (renewed + side.positions_PD[part]).t(), out=logits[:, part])
+            torch.mm(questions, (renewed + side.positions[part]).t(), out=logits[:, part])
             if fine is not None:
                 quarters = slice(4 * part.start, 4 * part.stop)
-                fine[quarters] = self.upscale(renewed, side.skip_PC[part]).view(-1, fine.shape[1])
+                fine[quarters] = self.upscale(renewed, side.skip[part]).view(-1, fine.shape[1])
         return logits
 
 
@@ -530,12 +536,17 @@ class PackedMicroSam(nn.Module):
     Parameters
     ----------
     model
-        The plain model, in eval mode on the CPU, float32.
+        The plain model, in eval mode on the CPU, float32. Its encoder is changed: do not use it
+        afterwards.
+    dtype
+        Of the encoder's matrix products; the decoder is float32 in any case, where bfloat16 would
+        cost accuracy and save little.
     """
 
-    def __init__(self, model: MicroSam) -> None:
+    def __init__(self, model: MicroSam, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.plain = model
+        pack_micro_encoder(model.image_encoder, dtype=dtype)
         self.decoder = PackedMicroDecoder(model)
 
     def encode_image(self, picture_13HW: Tensor, *, canvas: tuple[int, int]) -> EncodedImage:
@@ -565,6 +576,6 @@ class PackedMicroSam(nn.Module):
             return fill_poor(logits, scores, least_score), scores
 
 
-def pack_micro(model: nn.Module) -> nn.Module:
+def pack_micro(model: nn.Module, *, dtype: torch.dtype) -> nn.Module:
     """The packed form of the bundled model; other models as they are."""
-    return PackedMicroSam(model) if isinstance(model, MicroSam) else model
+    return PackedMicroSam(model, dtype=dtype) if isinstance(model, MicroSam) else model

@@ -308,7 +308,7 @@ def load_predictor(
     runtime = choose_runtime(device, precision)
     model = load_model(spec, weights=weights).to(runtime.device)
     if runtime.device.type == "cpu":
-        fast = runtime.precision == "fast"
-        pack_image_encoder(model, dtype=torch.bfloat16 if fast else torch.float32)
-        model = pack_micro(model)
+        dtype = torch.bfloat16 if runtime.precision == "fast" else torch.float32
+        pack_image_encoder(model, dtype=dtype)
+        model = pack_micro(model, dtype=dtype)
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]
