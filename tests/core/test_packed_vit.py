@@ -40,6 +40,12 @@ def test_bfloat16_is_near():
     assert (packed(picture) - expected).std() <= 0.05 * expected.std()
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_the_private_operators_are_used():
+    """They fall back silently, so that a wrong call would only show as lost speed."""
+    assert packed_vit._packing_works(torch.float32)
+
+
 def test_without_the_private_operators_the_numbers_stay(monkeypatch: pytest.MonkeyPatch):
     plain = plain_encoder()
     monkeypatch.setattr(packed_vit, "_packing_works", lambda dtype: False)

@@ -1,84 +1,38 @@
 """The bundled model the way a CPU runs it fastest; same numbers as ``modeling/micro*.py``.
 
-The decoder's few tokens meet many image cells, so each projection of the cells is folded into the
-tokens: 4 heads x 7 tokens are fewer rows than the 64 channels of a projection. What does not
-depend on the prompt (the image's side of the first block, positions, the skip in the order of the
-upscaling) is computed once for an image. The dense prompt has rank 32, so the first block never
-projects it either. Prompts run one after the other, which keeps a batch in cache and in bounds.
-Knows torch and the plain modules; chosen in ``core/predictor.py``.
-
-Suffixes as in ``modeling/common.py``; further P cells of the stride-8 grid, T tokens, H heads,
-d channels of a head, R rank of the dense prompt (its last row is a constant 1).
+What does not depend on the prompt (the image's side of the first block, positions, the skip in the
+order of the upscaling) is computed once for an image. Prompts run one after the other and the
+image's cells in slices, which keeps a batch in cache and in bounds. Knows torch and the plain
+modules; chosen in ``core/predictor.py``. Suffixes as in ``core/packed_micro_blocks.py``.
 """
 
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import EncodedImage
-from napari_sam.core.modeling.micro import (
-    MicroSam,
-    fill_poor,
-    join_boxes,
-    three_candidates,
-)
-from napari_sam.core.modeling.micro_mask_decoder import (
-    NUM_MASKS,
-    CrossAttention,
-    MicroMaskDecoder,
-    TwoWayBlock,
-    mask_statistics,
-)
-from napari_sam.core.modeling.micro_prompt_encoder import (
-    BACKGROUND,
-    BOTTOM_RIGHT,
-    OBJECT,
-    TOP_LEFT,
-    MicroPromptEncoder,
-    cell_centres,
+from napari_sam.core.modeling.micro import MicroSam, fill_poor, join_boxes, three_candidates
+from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock, mask_statistics
+from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
+from napari_sam.core.packed_micro_blocks import (
+    CellUpdate,
+    DenseEncoder,
+    DensePrompt,
+    FoldedAttention,
+    FoldedBlock,
+    FoldedUpscale,
+    Hypernetworks,
+    ImageSide,
 )
 from napari_sam.core.packed_micro_encoder import pack_micro_encoder
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
-CellUpdate = Callable[[slice], Tensor]
-SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSide:
-    """What all prompts on one image share.
-
-    Attributes
-    ----------
-    grid
-        (h, w) of the stride-8 grid; P = h * w.
-    cells, positions
-        (P, D) image embedding and positions of its cells.
-    keys, values, queries
-        (H, d, P), (H, P, d), (H, d, P): of the cells in the first block, without biases and
-        without the dense prompt.
-    skip
-        (P, 4 * C) finer features of the four quarters of each cell, bias of the upscaling added,
-        centred.
-    centres
-        (1, P, 2) centres of the cells in model pixels, x and y.
-    """
-
-    grid: tuple[int, int]
-    cells: Tensor
-    positions: Tensor
-    keys: Tensor
-    values: Tensor
-    queries: Tensor
-    skip: Tensor
-    centres: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,282 +75,6 @@ class SideCache:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-
-class FoldedAttention:
-    """A :class:`CrossAttention` whose token side takes over the projections of the cells."""
-
-    def __init__(self, plain: CrossAttention) -> None:
-        self.heads = plain.num_heads
-        self.plain = plain
-        self.scale = (plain.q_proj.out_features // self.heads) ** -0.5
-
-    def split(self, x_TE: Tensor) -> Tensor:
-        """(T, H * d) to (H, T, d)."""
-        out: Tensor = x_TE.view(len(x_TE), self.heads, -1).transpose(0, 1)
-        return out
-
-    def by_head(self, layer: nn.Linear) -> Tensor:
-        """A projection's weight as (H, d, D)."""
-        out: Tensor = layer.weight.view(self.heads, -1, layer.in_features)
-        return out
-
-    def queries(self, tokens_TD: Tensor) -> Tensor:
-        """Scaled queries of tokens, (H, T, d)."""
-        return self.split(self.plain.q_proj(tokens_TD)) * self.scale
-
-    def keys(self, tokens_TD: Tensor) -> Tensor:
-        """Scaled keys of tokens, (H, T, d)."""
-        return self.split(self.plain.k_proj(tokens_TD)) * self.scale
-
-    def questions(self, tokens_TD: Tensor) -> Tensor:
-        """What tokens look for in cells, (H * T, D). The keys' bias falls out of the softmax."""
-        return torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
-
-    def answers(self, logits_GP: Tensor, cells_PD: Tensor) -> Tensor:
-        """What tokens find, (T, D); ``logits`` are questions times cells, and overwritten."""
-        weights = torch.softmax(logits_GP, -1, out=logits_GP)
-        mixed = (weights @ cells_PD).view(self.heads, -1, cells_PD.shape[1])
-        values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
-        return self.output(values + self.plain.v_proj.bias.view(self.heads, 1, -1))
-
-    def output(self, mixed_HTd: Tensor) -> Tensor:
-        """Mixed values to tokens, (T, D)."""
-        out: Tensor = self.plain.out_proj(mixed_HTd.transpose(0, 1).flatten(1))
-        return out
-
-    def offers(self, tokens_TD: Tensor) -> tuple[Tensor, Tensor]:
-        """What cells look for in tokens: (H * T, D), and a constant (H * T, 1) for the biases."""
-        keys = self.keys(tokens_TD)
-        bias = torch.bmm(keys, self.plain.q_proj.bias.view(self.heads, -1, 1))
-        folded = torch.bmm(keys, self.by_head(self.plain.q_proj))
-        return folded.flatten(0, 1), bias.flatten(0, 1)
-
-    def gifts(self, tokens_TD: Tensor) -> Tensor:
-        """What each token gives to a cell, (H * T, D).
-
-        The weights of a head add up to 1, so that each head brings its share of the bias.
-        """
-        plain = self.plain
-        values = self.split(plain.v_proj(tokens_TD))
-        weight = plain.out_proj.weight.t().reshape(self.heads, -1, plain.out_proj.out_features)
-        return (torch.bmm(values, weight) + plain.out_proj.bias / self.heads).flatten(0, 1)
-
-    def softmax_over_tokens(self, logits_GP: Tensor) -> Tensor:
-        """Weights of the tokens for each cell and head, (H * T, P)."""
-        by_head = logits_GP.view(self.heads, -1, logits_GP.shape[-1])
-        return by_head.softmax(1).flatten(0, 1)
-
-
-@dataclass(frozen=True, eq=False)
-class DensePrompt:
-    """The dense prompt as ``codes.T @ weights``: what differs between cells has a low rank.
-
-    ``codes`` (R, P) ends with a row of ones, ``weights`` (R, D) with what all cells get.
-    """
-
-    codes: Tensor
-    weights: Tensor
-
-
-class DenseEncoder:
-    """The dense half of :class:`MicroPromptEncoder`, left as a product."""
-
-    def __init__(self, plain: MicroPromptEncoder) -> None:
-        first, _, second = plain.hint
-        assert isinstance(first, nn.Linear)
-        assert isinstance(second, nn.Linear)
-        self.first, self.second = first, second
-        self.no_mask = plain.no_mask_embed
-        *self.mask_layers, last = plain.mask_downscaling
-        assert isinstance(last, nn.Conv2d)
-        self.mask_weight, self.mask_bias = last.weight.flatten(1), last.bias
-
-    def __call__(
-        self, side: ImageSide, points_N2: Tensor, labels_N: Tensor, mask_1hw: Tensor | None
-    ) -> DensePrompt:
-        """Codes and weights of one prompt; arguments as of ``MicroPromptEncoder.dense``."""
-        hidden = F.gelu(self._hints(side, points_N2, labels_N))
-        codes, weights = [hidden], [self.second.weight.t()]
-        constant: Tensor = self.second.bias
-        if mask_1hw is None:
-            constant = constant + self.no_mask
-        else:
-            soft = (mask_1hw[None] / 4).clamp(-5, 5)
-            for layer in self.mask_layers:
-                soft = layer(soft)
-            codes.append(soft[0].flatten(1))
-            weights.append(self.mask_weight.t())
-            assert self.mask_bias is not None
-            constant = constant + self.mask_bias
-        codes.append(hidden.new_ones(1, hidden.shape[1]))
-        return DensePrompt(torch.cat(codes), torch.cat([*weights, constant[None]]))
-
-    def _hints(self, side: ImageSide, points_N2: Tensor, labels_N: Tensor) -> Tensor:
-        """The hidden layer of the hints before its GELU, (32, P).
-
-        Only the features that can differ from zero are computed: without a click of a sign its
-        three are ``exp(-inf)`` (slow on CPUs as it underflows), without a box the last three are 0.
-        """
-        # cdist as in the plain module: its rounding (through a matrix product) was trained with.
-        distance = torch.cdist(points_N2[None], side.centres)[0]
-        features: list[Tensor] = []
-        columns: list[int] = []
-        for offset, sign in ((0, OBJECT), (3, BACKGROUND)):
-            chosen = labels_N == sign
-            if chosen.any():
-                nearest = distance[chosen].amin(0)
-                features += [torch.exp(-nearest / scale) for scale in SCALES]
-                columns += range(offset, offset + 3)
-        first, last = labels_N == TOP_LEFT, labels_N == BOTTOM_RIGHT
-        if first.any():
-            corner0, corner1 = points_N2[first].sum(0), points_N2[last].sum(0)
-            centres = side.centres[0]
-            inside = torch.minimum((centres - corner0).amin(-1), (corner1 - centres).amin(-1))
-            features += [torch.tanh(inside / 8), torch.tanh(inside / 32), torch.ones_like(inside)]
-            columns += range(6, 9)
-        bias = self.first.bias[:, None]
-        if not features:
-            return bias.expand(-1, distance.shape[1])
-        return torch.addmm(bias, self.first.weight[:, columns], torch.stack(features))
-
-
-class FoldedBlock:
-    """A :class:`TwoWayBlock` for one prompt: (T, D) tokens and (P, D) cells.
-
-    The cells' half is a function of a slice of the cells, so that the caller can do all that it
-    wants to do with a slice while that is in cache.
-    """
-
-    def __init__(self, plain: TwoWayBlock) -> None:
-        self.plain = plain
-        self.to_image = FoldedAttention(plain.token_to_image)
-        self.to_token = FoldedAttention(plain.image_to_token)
-
-    def attend_to_self(self, tokens: Tensor, token_pe: Tensor) -> Tensor:
-        """Tokens after the self-attention and its norm."""
-        block = self.plain
-        query = tokens if block.first else tokens + token_pe
-        attended = block.self_attn(query[None], query[None], tokens[None])[0]
-        out: Tensor = block.norms[0](attended if block.first else tokens + attended)
-        return out
-
-    def update_tokens(self, tokens: Tensor, attended: Tensor) -> Tensor:
-        """Tokens after what they found in the image, and the MLP."""
-        tokens = self.plain.norms[1](tokens + attended)
-        out: Tensor = self.plain.norms[2](tokens + self.plain.mlp(tokens))
-        return out
-
-    def cell_update(
-        self, tokens: Tensor, token_pe: Tensor, cells: Tensor, positions: Tensor
-    ) -> CellUpdate:
-        """The next value of a slice of cells, (p, D)."""
-        folded, bias = self.to_token.offers(tokens + token_pe)
-        gifts = self.to_token.gifts(tokens)
-
-        def update(part: slice) -> Tensor:
-            logits = torch.addmm(bias, folded, (cells[part] + positions[part]).t())
-            weights = self.to_token.softmax_over_tokens(logits)
-            out: Tensor = self.plain.norms[3](torch.addmm(cells[part], weights.t(), gifts))
-            return out
-
-        return update
-
-    def first_answers(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> Tensor:
-        """What tokens find in the image before the first block, (T, D)."""
-        attention = self.to_image
-        queries = attention.queries(tokens)
-        codes = self._through(attention.plain.k_proj, dense, bias=False)
-        logits = torch.bmm(queries, side.keys).flatten(0, 1)
-        logits.addmm_(torch.bmm(queries, codes).flatten(0, 1), dense.codes)
-        weights = torch.softmax(logits, -1, out=logits)
-        by_head = weights.view(attention.heads, -1, weights.shape[1])
-        mixed_codes = (weights @ dense.codes.t()).view(attention.heads, by_head.shape[1], -1)
-        codes = self._through(attention.plain.v_proj, dense, bias=True)
-        mixed = torch.bmm(by_head, side.values) + torch.bmm(mixed_codes, codes.transpose(1, 2))
-        return attention.output(mixed)
-
-    def first_cell_update(
-        self, tokens: Tensor, token_pe: Tensor, side: ImageSide, dense: DensePrompt
-    ) -> CellUpdate:
-        """As :meth:`cell_update`, in the first block."""
-        attention = self.to_token
-        keys = attention.keys(tokens + token_pe)
-        codes = self._through(attention.plain.q_proj, dense, bias=True)
-        folded = torch.bmm(keys, codes).flatten(0, 1)
-        outputs = torch.cat([dense.weights, attention.gifts(tokens)])
-
-        def update(part: slice) -> Tensor:
-            logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
-            logits.addmm_(folded, dense.codes[:, part])
-            weights = attention.softmax_over_tokens(logits)
-            stacked = torch.cat([dense.codes[:, part], weights])
-            cells = torch.addmm(side.cells[part], stacked.t(), outputs)
-            out: Tensor = self.plain.norms[3](cells)
-            return out
-
-        return update
-
-    def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
-        """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
-        projected = layer.weight @ dense.weights.t()
-        if bias:
-            projected[:, -1] += layer.bias
-        return projected.view(self.to_image.heads, -1, projected.shape[1])
-
-
-class FoldedUpscale:
-    """Cells to finer features: upscaling, skip, layer norm and GELU of :class:`MicroMaskDecoder`.
-
-    A layer norm first takes the mean away; here weights and skip are centred beforehand.
-    """
-
-    def __init__(self, plain: MicroMaskDecoder) -> None:
-        norm = plain.upscale_norm
-        self.width = norm.normalized_shape[0]
-        self.norm = norm
-        self.weight = self._centre(plain.upscale.weight.t())
-        self.bias = plain.upscale.bias
-
-    def _centre(self, x_NC: Tensor) -> Tensor:
-        quarters = x_NC.view(len(x_NC), -1, self.width)
-        return (quarters - quarters.mean(-1, keepdim=True)).flatten(1).contiguous()
-
-    def skip_by_cell(self, skip_1CHW: Tensor) -> Tensor:
-        """Skip features of the four quarters of each cell, (P, 4 * C), with the bias, centred."""
-        h, w = skip_1CHW.shape[-2] // 2, skip_1CHW.shape[-1] // 2
-        quarters = skip_1CHW[0].view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0)
-        return self._centre(quarters.reshape(h * w, -1) + self.bias)
-
-    def __call__(self, cells_PD: Tensor, skip_PC: Tensor) -> Tensor:
-        """Features of the quarters of the cells, (P, 4 * C)."""
-        fine = torch.addmm(skip_PC, cells_PD, self.weight).view(-1, self.width)
-        spread = torch.linalg.vector_norm(fine, dim=-1, keepdim=True)
-        fine *= (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
-        torch.addcmul(self.norm.bias, fine, self.norm.weight, out=fine)
-        return F.gelu(fine).view(skip_PC.shape)
-
-
-class Hypernetworks:
-    """The mask tokens' networks, all at once."""
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        layers = [
-            [part for part in net.children() if isinstance(part, nn.Linear)] for net in networks
-        ]
-        self.weights = [
-            torch.stack([layer.weight.t() for layer in same]) for same in zip(*layers, strict=True)
-        ]
-        self.biases = [
-            torch.stack([layer.bias[None] for layer in same]) for same in zip(*layers, strict=True)
-        ]
-
-    def __call__(self, tokens_MD: Tensor) -> Tensor:
-        """One kernel a mask token, (M, C)."""
-        x = tokens_MD[:, None]
-        for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.baddbmm(bias, x.relu() if index else x, weight)
-        return x[:, 0]
 
 
 class PackedMicroDecoder:

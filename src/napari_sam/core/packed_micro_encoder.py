@@ -38,7 +38,8 @@ class PackedAttention(nn.Module):
             mixed = F.scaled_dot_product_attention(q, k, v)
         else:
             mixed = attend_in_slabs(q, k, v)
-        return self.proj(mixed.transpose(1, 2).reshape(b * n, d)).view(b, n, d).float()
+        out = self.proj(mixed.transpose(1, 2).reshape(b * n, d))
+        return out.view(b, n, d).float()
 
 
 def attend_in_slabs(q_BHNd: Tensor, k_BHNd: Tensor, v_BHNd: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class PackedEncoderBlock(EncoderBlock):
     def forward(self, x_BhwD: Tensor) -> Tensor:
         """Shape unchanged, float32."""
         with torch.autocast("cpu", enabled=False):
-            x = x_BhwD.float()
+            x: Tensor = x_BhwD.float()
             x = x + self.position(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             x += self._attend(self.norm1(x))
             normal = self.norm2(x).to(self.dtype).flatten(0, -2)
