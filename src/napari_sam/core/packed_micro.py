@@ -17,8 +17,13 @@ from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam, fill_poor, join_boxes, three_candidates
-from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock, mask_statistics
+from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
+from napari_sam.core.modeling.micro_score_head import (
+    gather_evidence,
+    mask_regions,
+    pool_features,
+)
 from napari_sam.core.packed_micro_blocks import (
     CellUpdate,
     DenseEncoder,
@@ -176,10 +181,13 @@ class PackedMicroDecoder:
         h, w = side.grid
         quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
         out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
-        quality = torch.cat(
-            [tokens[:1].expand(NUM_MASKS, -1), tokens[1:], mask_statistics(out[None])[0]], -1
+        regions = mask_regions(out[None])
+        in_quarters = (
+            regions.view(-1, h, 2, w, 2).transpose(2, 3).reshape(1, -1, len(workspace.fine))
         )
-        scores: Tensor = decoder.iou_head(quality)[:, 0].sigmoid()
+        pooled = pool_features(in_quarters, workspace.fine[None]).unflatten(1, (-1, NUM_MASKS))
+        evidence = gather_evidence(tokens[None, 0], tokens[None, 1:], out[None], regions, pooled)
+        scores: Tensor = decoder.iou_head(evidence)[0]
         return scores
 
     def _renew(

@@ -19,11 +19,15 @@ from safetensors.torch import load_file
 from napari_sam.core.architecture import MicroConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.registry import get_spec
-from napari_sam.training.checkpoint import export_weights, load_checkpoint
+from napari_sam.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from napari_sam.training.dataset import TrainingImages
 from napari_sam.training.distributed import join_ranks
 from napari_sam.training.loop import Trainer
-from napari_sam.training.params import SCORE_CROPS, TrainParams
+from napari_sam.training.params import ScoreParams, TrainParams
+from napari_sam.training.scores import fit_scores
+
+
+SCORE_HEAD = "iou_head."
 
 
 def main() -> None:
@@ -42,9 +46,9 @@ def main() -> None:
         "--stop-after", type=float, help="stop (to resume later) after so many minutes of the run"
     )
     parser.add_argument(
-        "--scores-of",
-        type=Path,
-        help="train only the IoU head of this finished run's averaged weights",
+        "--fit-scores",
+        action="store_true",
+        help="fit the head that predicts the IoU to this run's averaged weights, and keep it there",
     )
     parser.add_argument(
         "--start-from", type=Path, help="exported weights (safetensors) that a new run starts from"
@@ -74,19 +78,40 @@ def main() -> None:
     assert isinstance(architecture, MicroConfig)
     model = MicroSam(architecture)
     if args.start_from:
-        model.load_state_dict(load_file(args.start_from))
-    if args.scores_of:
-        finished = load_checkpoint(args.scores_of / "checkpoint.pt")
-        if finished is None:
-            parser.error(f"{args.scores_of} has no checkpoint")
-        model.load_state_dict(finished["ema"])
-        params = replace(params, stage="scores", crops=SCORE_CROPS)
-    trainer = Trainer(model, params, args.run)
+        load_but_scores(model, load_file(args.start_from))
     images = TrainingImages.from_packs(args.pack) if args.pack else None
+    if args.fit_scores:
+        if images is None:
+            parser.error("--fit-scores needs a --pack")
+        fit_scores_of(args.run, model, images, replace(ScoreParams(), seed=args.seed))
+        return
+    trainer = Trainer(model, params, args.run)
     for _ in trainer.run(images):
         if args.stop_after and trainer.seconds > 60 * args.stop_after:
             trainer.save()
             break
+
+
+def fit_scores_of(run: Path, model: MicroSam, images: TrainingImages, params: ScoreParams) -> None:
+    """Fit the head to the run's averaged weights; the checkpoint gets it in both its weights."""
+    state = load_checkpoint(run / "checkpoint.pt")
+    if state is None:
+        raise SystemExit(f"{run} has no checkpoint")
+    load_but_scores(model, state["ema"])
+    for progress in fit_scores(model.eval(), images, params):
+        print(progress.message, progress.done, "of", progress.total, flush=True)  # noqa: T201
+    head = {n: v for n, v in model.state_dict().items() if SCORE_HEAD in n}
+    others = {n: v for n, v in state["ema"].items() if SCORE_HEAD not in n}
+    save_checkpoint(run / "checkpoint.pt", state | {"ema": others | head}, params)
+
+
+def load_but_scores(model: MicroSam, weights: dict[str, torch.Tensor]) -> None:
+    """Load weights; the head that predicts the IoU only if it has the model's form."""
+    own = model.state_dict()
+    head = {n: v for n, v in own.items() if SCORE_HEAD in n}
+    if all(n in weights and weights[n].shape == v.shape for n, v in head.items()):
+        head = {}
+    model.load_state_dict({n: v for n, v in weights.items() if n in own} | head)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from napari_sam.training.params import TrainParams
+from napari_sam.training.params import ScoreParams, TrainParams
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], params: TrainParams) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any], params: TrainParams | ScoreParams) -> None:
     """Write beside the target, flush, then rename: a kill leaves the old file whole."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:

@@ -47,10 +47,6 @@ class Trainer:
         self.model = model
         config = model.config
         self.auxiliary = AuxiliaryHead(config.out_chans, config.skip_chans)
-        if params.stage == "scores":
-            model.requires_grad_(False)
-            self.auxiliary.requires_grad_(False)
-            model.mask_decoder.iou_head.requires_grad_(True)
         self.optimizer = torch.optim.AdamW(
             parameter_groups([model, self.auxiliary], params.weight_decay),
             lr=params.learning_rate,
@@ -109,9 +105,7 @@ class Trainer:
         auxiliary = auxiliary_loss(dense, batch.labels)
         fade = self.params.auxiliary_weight * min(1.0, 3 * (1 - self.fraction))
         self.optimizer.zero_grad(set_to_none=True)
-        if self.params.stage == "all":
-            loss = loss + fade * auxiliary
-        loss.backward()
+        (loss + fade * auxiliary).backward()
         average_gradients([self.model, self.auxiliary])
         nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         self.optimizer.step()
@@ -146,8 +140,7 @@ class Trainer:
                 losses = sam_mask_loss(logits, soft)
             ambiguous = ~is_box & (number == 0)
             best = losses[:, 1:].min(1).values
-            if self.params.stage == "all":
-                total = total + (losses[:, 0] + torch.where(ambiguous, 1.0, 0.4) * best).mean()
+            total = total + (losses[:, 0] + torch.where(ambiguous, 1.0, 0.4) * best).mean()
             iou = mask_iou(logits, target)
             total = total + self.params.iou_weight * F.mse_loss(scores, iou)
             chosen = torch.where(ambiguous, 1 + scores[:, 1:].argmax(1), 0)

@@ -14,7 +14,30 @@ class CropShape:
     share: float
 
 
-SCORE_CROPS = (CropShape(256, 4, 8, 0.5), CropShape(512, 1, 16, 0.5))
+@dataclass(frozen=True)
+class ScoreParams:
+    """Fitting the head that predicts the IoU (``scores.py``).
+
+    Attributes
+    ----------
+    images, objects_per_image
+        Whole training images that are drawn, and objects asked about in each.
+    rounds
+        Prompts of an object clicked at its centre: the first, then corrections.
+    epochs, batch, learning_rate, weight_decay
+        Of the fit.
+    seed
+        Of images, objects and order.
+    """
+
+    images: int = 420
+    objects_per_image: int = 6
+    rounds: int = 3
+    epochs: int = 30
+    batch: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,9 +62,6 @@ class TrainParams:
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
     first_rounds, last_rounds
         Prompt rounds per step, growing linearly from one to the other.
-    stage
-        ``"all"``: every weight. ``"scores"``: only the head that predicts the IoU, on a model whose
-        masks are finished, with crops of the sizes that are used later.
     loss
         ``"sam"``: 20 focal + dice over the whole crop, as published. ``"roi"``: focal averaged
         over a region around the object, which a small model learns from sooner.
@@ -65,7 +85,6 @@ class TrainParams:
     synthetic_share: float = 0.45
     first_rounds: int = 2
     last_rounds: int = 4
-    stage: Literal["all", "scores"] = "all"
     loss: Literal["roi", "sam"] = "roi"
     iou_weight: float = 2.0
     auxiliary_weight: float = 0.5

@@ -20,7 +20,6 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
     cell_centres,
 )
 
-AGREEMENT = 0.1
 EMPTY_LOGIT = -32.0  # of masks that were not asked for
 PIXEL_MEAN, PIXEL_STD = 102.0, 69.0  # of 0..255 pictures; one pair, since most images are grey
 
@@ -148,9 +147,7 @@ class MicroSam(nn.Module):
 def three_candidates(logits_B4HW: Tensor, scores_B4: Tensor) -> tuple[Tensor, Tensor]:
     """The single mask and the two better of the three ambiguous ones, with their scores.
 
-    A tenth of each score is how well the mask agrees with the other three (mean IoU): where the
-    prompt was clear all agree, and the odd one out is seldom right. Measured on training images
-    (dev/LOG.md).
+    The single mask is often the best answer to a click on a clear object (dev/LOG.md).
 
     Parameters
     ----------
@@ -162,17 +159,10 @@ def three_candidates(logits_B4HW: Tensor, scores_B4: Tensor) -> tuple[Tensor, Te
     logits, scores
         (B, 3, h, w) and (B, 3).
     """
-    masks = (logits_B4HW > 0).flatten(2).float()
-    both = masks @ masks.transpose(1, 2)
-    areas = masks.sum(-1)
-    either = areas[:, :, None] + areas[:, None, :] - both
-    iou = both / either.clamp(min=1)
-    others = iou.sum(-1) - torch.diagonal(iou, dim1=1, dim2=2)
-    scores = (1 - AGREEMENT) * scores_B4 + AGREEMENT * others / (masks.shape[1] - 1)
-    worst = 1 + scores[:, 1:].argmin(1)
-    kept = torch.arange(masks.shape[1], device=worst.device) != worst[:, None]
+    worst = 1 + scores_B4[:, 1:].argmin(1)
+    kept = torch.arange(scores_B4.shape[1], device=worst.device) != worst[:, None]
     shape = logits_B4HW.shape
-    return logits_B4HW[kept].view(shape[0], -1, *shape[2:]), scores[kept].view(shape[0], -1)
+    return logits_B4HW[kept].view(shape[0], -1, *shape[2:]), scores_B4[kept].view(shape[0], -1)
 
 
 def fill_poor(logits_BMHW: Tensor, scores_BM: Tensor, least_score: float | None) -> Tensor:

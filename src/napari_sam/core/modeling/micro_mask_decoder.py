@@ -9,8 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from napari_sam.core.modeling.micro_score_head import (
+    ScoreHead,
+    gather_evidence,
+    mask_regions,
+    pool_features,
+)
+
 NUM_MASKS = 4  # one for unambiguous prompts, three for ambiguous ones
-NUM_STATISTICS = 5
 
 
 class CrossAttention(nn.Module):
@@ -94,7 +100,7 @@ class MicroMaskDecoder(nn.Module):
         self.upscale = nn.Linear(dim, 4 * skip_chans)
         self.upscale_norm = nn.LayerNorm(skip_chans)
         self.hypernetworks = nn.ModuleList(_mlp(dim, skip_chans) for _ in range(NUM_MASKS))
-        self.iou_head = _mlp(2 * dim + NUM_STATISTICS, 1)
+        self.iou_head = ScoreHead(dim, skip_chans, NUM_MASKS)
 
     def forward(
         self,
@@ -140,25 +146,7 @@ class MicroMaskDecoder(nn.Module):
             [net(mask_tokens[:, i]) for i, net in enumerate(self.hypernetworks)], 1
         )
         logits = (kernels @ fine.transpose(1, 2)).view(b, NUM_MASKS, 2 * h, 2 * w).float()
-        quality = torch.cat(
-            [tokens[:, :1].expand_as(mask_tokens), mask_tokens, mask_statistics(logits)], -1
-        )
-        return logits, self.iou_head(quality)[..., 0].float().sigmoid()
-
-
-@torch.no_grad()
-def mask_statistics(logits_BMHW: Tensor) -> Tensor:
-    """How sharp each mask is, (B, M, 5), without gradient.
-
-    Log size, stability (area over +1 against over -1 logits), mean probability inside, share of
-    undecided pixels, and whether there is any mask at all.
-    """
-    probability = logits_BMHW.detach().sigmoid().flatten(2)
-    inside = (probability > 0.5).float()
-    area = inside.sum(-1)
-    wide = (probability > 0.269).float().sum(-1)
-    stability = (probability > 0.731).float().sum(-1) / wide.clamp(min=1)
-    confidence = (probability * inside).sum(-1) / area.clamp(min=1)
-    undecided = (wide * (1 - stability)) / (area + 16).sqrt()
-    size = (area + 1).log() / 8
-    return torch.stack([size, stability, confidence, undecided / 8, (area > 0).float()], -1)
+        regions = mask_regions(logits)
+        pooled = pool_features(regions.flatten(3).flatten(1, 2), fine).unflatten(1, (-1, NUM_MASKS))
+        evidence = gather_evidence(tokens[:, 0], mask_tokens, logits, regions, pooled)
+        return logits, self.iou_head(evidence)
