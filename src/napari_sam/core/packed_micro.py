@@ -182,10 +182,9 @@ class PackedMicroDecoder:
         quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
         out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
         regions = mask_regions(out[None])
-        in_quarters = (
-            regions.view(-1, h, 2, w, 2).transpose(2, 3).reshape(1, -1, len(workspace.fine))
-        )
-        pooled = pool_features(in_quarters, workspace.fine[None]).unflatten(1, (-1, NUM_MASKS))
+        as_fine = regions.view(-1, h, 2, w, 2).transpose(2, 3)  # the order of the features
+        as_fine = as_fine.reshape(1, -1, len(workspace.fine))
+        pooled = pool_features(as_fine, workspace.fine[None]).unflatten(1, (-1, NUM_MASKS))
         evidence = gather_evidence(tokens[None, 0], tokens[None, 1:], out[None], regions, pooled)
         scores: Tensor = decoder.iou_head(evidence)[0]
         return scores

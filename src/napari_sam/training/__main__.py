@@ -26,7 +26,6 @@ from napari_sam.training.loop import Trainer
 from napari_sam.training.params import ScoreParams, TrainParams
 from napari_sam.training.scores import fit_scores
 
-
 SCORE_HEAD = "iou_head."
 
 

@@ -28,6 +28,9 @@ class ScoreHead(nn.Module):
         Masks of a prompt, M.
     """
 
+    input_mean: Tensor
+    input_std: Tensor
+
     def __init__(self, dim: int, fine_chans: int, num_masks: int) -> None:
         super().__init__()
         inputs = 2 * dim + NUM_STATISTICS + (num_masks - 1) + NUM_REGIONS * fine_chans
