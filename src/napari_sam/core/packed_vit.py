@@ -50,7 +50,7 @@ def pack_linear(
 
 def _packed(weight: Tensor, offset: Tensor | None, *, rows: int, gelu: bool) -> Linear:
     operators = torch.ops.mkldnn
-    packed = operators._reorder_linear_weight(weight.to_mkldnn(), rows)
+    packed = operators._reorder_linear_weight(weight, rows)
     after = "gelu" if gelu else "none"
 
     def run(x: Tensor) -> Tensor:

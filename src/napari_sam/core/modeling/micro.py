@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam.core.architecture import MicroConfig
-from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.modeling.common import EMPTY_LOGIT, EncodedImage
 from napari_sam.core.modeling.micro_encoder import MicroEncoder
 from napari_sam.core.modeling.micro_mask_decoder import MicroMaskDecoder
 from napari_sam.core.modeling.micro_prompt_encoder import (
@@ -77,6 +77,7 @@ class MicroSam(nn.Module):
         boxes: Tensor | None,
         mask: Tensor | None,
         multimask: bool,
+        least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Masks for B prompts on one image; same arguments and results as ``Sam.decode``.
 
@@ -93,6 +94,8 @@ class MicroSam(nn.Module):
         multimask
             Three candidates for an ambiguous prompt (see :func:`three_candidates`), else the
             single mask.
+        least_score
+            The logits of candidates whose score is not above it are ``EMPTY_LOGIT``.
 
         Returns
         -------
@@ -103,8 +106,12 @@ class MicroSam(nn.Module):
         index = torch.zeros(all_points.shape[0], dtype=torch.long, device=all_points.device)
         logits, scores = self.decode_batch(encoded, index, all_points, all_labels, mask)
         if multimask:
-            return three_candidates(logits, scores)
-        return logits[:, :1], scores[:, :1]
+            logits, scores = three_candidates(logits, scores)
+        else:
+            logits, scores = logits[:, :1], scores[:, :1]
+        if least_score is not None:
+            logits = logits.masked_fill((scores <= least_score)[..., None, None], EMPTY_LOGIT)
+        return logits, scores
 
     def decode_batch(
         self,
