@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import EMPTY_LOGIT
@@ -24,7 +23,8 @@ from napari_sam.core.modeling.transformer import Attention, TwoWayAttentionBlock
 from napari_sam.core.packed_masks import PackedMasks
 from napari_sam.core.recent import Recent
 
-AT_ONCE = 2  # prompts a piece: each has 4 MB of cells, and more of them fall out of the L3 cache
+AT_ONCE = 4  # prompts a piece: each has 4 MB of cells, and more of them fall out of the L3 cache
+SLAB = 1024  # cells that are summed up and normalised at once: they stay in the L2 caches
 IMAGES_KEPT = 4
 
 
@@ -96,45 +96,73 @@ class FoldedAttention:
         """Tokens attend to cells with positions: (b, T, D)."""
         b = len(q_bTD)
         rows_HNd = self._split(self.plain.q_proj(q_bTD)) * self.scale
-        placed_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), place_HdP), b)
-        folded_bRD = by_object(self._fold(rows_HNd, self.plain.k_proj), b).to(self.dtype)
-        weights = torch.baddbmm(placed_bRP, folded_bRD, cells_bPD.transpose(1, 2)).softmax(-1)
+        weights = self._logits(rows_HNd, self.plain.k_proj, cells_bPD, place_HdP).softmax(-1)
         met_HND = by_head(torch.bmm(weights, cells_bPD).float(), self.heads)
         values = self.plain.v_proj.weight.view(self.heads, -1, met_HND.shape[-1])
         # The weights of a softmax sum to one, so the bias passes through.
         bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
         return self._join(torch.baddbmm(bias, met_HND, values.transpose(1, 2)), b)
 
-    def answer_first(self, k_bTD: Tensor, v_bTD: Tensor, image: ImageSide) -> Tensor:
-        """Cells of an image that is projected already attend to tokens: (b, P, D), summed up."""
+    def answer_first(
+        self, k_bTD: Tensor, v_bTD: Tensor, image: ImageSide, norm: nn.LayerNorm
+    ) -> Tensor:
+        """Cells of an image that is projected already attend to tokens; summed up, normalised."""
         b = len(k_bTD)
         rows_HNd = self._split(self.plain.k_proj(k_bTD)) * self.scale
         logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), image.queries), b)
-        return self._spread(logits_bRP, v_bTD, image.cells.expand(b, -1, -1))
+        out_bPD = image.cells.new_empty(b, *image.cells.shape)
+        return self._spread(logits_bRP, v_bTD, image.cells.expand_as(out_bPD), norm, out_bPD)
 
-    def answer(self, k_bTD: Tensor, v_bTD: Tensor, cells_bPD: Tensor, place_HdP: Tensor) -> Tensor:
-        """Cells with positions attend to tokens; adds the cells themselves: (b, P, D)."""
-        b = len(k_bTD)
+    def answer(
+        self,
+        k_bTD: Tensor,
+        v_bTD: Tensor,
+        cells_bPD: Tensor,
+        place_HdP: Tensor,
+        norm: nn.LayerNorm,
+    ) -> Tensor:
+        """Cells with positions attend to tokens; summed up and normalised, in place."""
         rows_HNd = self._split(self.plain.k_proj(k_bTD)) * self.scale
-        placed_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), place_HdP), b)
-        folded_bRD = by_object(self._fold(rows_HNd, self.plain.q_proj), b).to(self.dtype)
-        logits_bRP = torch.baddbmm(placed_bRP, folded_bRD, cells_bPD.transpose(1, 2))
-        return self._spread(logits_bRP, v_bTD, cells_bPD)
+        logits_bRP = self._logits(rows_HNd, self.plain.q_proj, cells_bPD, place_HdP)
+        return self._spread(logits_bRP, v_bTD, cells_bPD, norm, cells_bPD)
 
-    def _spread(self, logits_bRP: Tensor, v_bTD: Tensor, cells_bPD: Tensor) -> Tensor:
-        """Add to each cell what its weights pick of the tokens' values."""
-        b, rows, cells = logits_bRP.shape
-        # Tokens outermost: a softmax over few runs fast along whole rows of cells.
-        weights = logits_bRP.view(b, self.heads, -1, cells).softmax(2).view(b, rows, cells)
+    def _logits(
+        self, rows_HNd: Tensor, layer: nn.Linear, cells_bPD: Tensor, place_HdP: Tensor
+    ) -> Tensor:
+        """Products (b, R, P) of rows with what a layer makes of cells plus positions."""
+        b = len(cells_bPD)
+        logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), place_HdP), b)
+        folded_HND = torch.bmm(rows_HNd, layer.weight.view(self.heads, -1, layer.in_features))
+        folded_bRD = by_object(folded_HND, b).to(self.dtype)
+        # One by one: a batched product takes longer, and would copy what it adds to.
+        for logits, folded, cells in zip(logits_bRP, folded_bRD, cells_bPD, strict=True):
+            logits.addmm_(folded, cells.t())
+        return logits_bRP
+
+    def _spread(
+        self,
+        logits_bRP: Tensor,
+        v_bTD: Tensor,
+        cells_bPD: Tensor,
+        norm: nn.LayerNorm,
+        out_bPD: Tensor,
+    ) -> Tensor:
+        """Add to each cell what its weights pick of the tokens' values, and normalise."""
+        b, rows, count = logits_bRP.shape
+        # Tokens are not innermost: a softmax over few runs fast along whole rows of cells.
+        weights = logits_bRP.view(b, self.heads, -1, count).softmax(2).view(b, rows, count)
         values_HNd = self._split(self.plain.v_proj(v_bTD))
-        out = self.plain.out_proj
-        folded = torch.bmm(values_HNd, out.weight.t().view(self.heads, -1, out.out_features))
+        layer = self.plain.out_proj
+        folded = torch.bmm(values_HNd, layer.weight.t().view(self.heads, -1, layer.out_features))
         # Each head's weights sum to one, so that each may bring its share of the bias.
-        folded_bRD = by_object(folded + out.bias / self.heads, b).to(self.dtype)
-        return torch.baddbmm(cells_bPD, weights.transpose(1, 2), folded_bRD)
-
-    def _fold(self, rows_HNd: Tensor, layer: nn.Linear) -> Tensor:
-        return torch.bmm(rows_HNd, layer.weight.view(self.heads, -1, layer.in_features))
+        folded_bRD = by_object(folded + layer.bias / self.heads, b).to(self.dtype)
+        for i in range(b):
+            for start in range(0, count, SLAB):
+                part = slice(start, start + SLAB)
+                summed = torch.mm(weights[i, :, part].t(), folded_bRD[i]).float()
+                summed += cells_bPD[i, part]
+                out_bPD[i, part] = norm(summed)
+        return out_bPD
 
     def _split(self, x_bTE: Tensor) -> Tensor:
         """(b, T, H * d) to (H, N, d)."""
@@ -213,7 +241,7 @@ class PackedMaskDecoder(nn.Module):
             scores = features.new_empty((len(sparse), len(wanted)))
             for part, image in self._pieces(features, sparse, dense, place):
                 tokens, cells = self._two_way(sparse[part].float(), image, place)
-                scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted]
+                scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
                 self._form(logits[part], tokens[:, 1:], cells, scores[part] > least, wanted)
         return logits, scores
 
@@ -282,7 +310,8 @@ class PackedMaskDecoder(nn.Module):
             # All candidates of an object or none: the kernels cost next to nothing.
             if kept.any():
                 self.masks.form(cells_bPD[i], kernels[i], logits_bMHW[i])
-            logits_bMHW[i, ~kept] = EMPTY_LOGIT
+            if not kept.all():
+                logits_bMHW[i, ~kept] = EMPTY_LOGIT
 
 
 class PackedTwoWayBlock:
@@ -290,7 +319,6 @@ class PackedTwoWayBlock:
 
     def __init__(self, block: TwoWayAttentionBlock, *, dtype: torch.dtype) -> None:
         self.plain = block
-        self.dtype = dtype
         self.asked = FoldedAttention(block.cross_attn_token_to_image, dtype=dtype)
         self.asking = FoldedAttention(block.cross_attn_image_to_token, dtype=dtype)
 
@@ -299,8 +327,7 @@ class PackedTwoWayBlock:
         block, token_pe = self.plain, tokens
         tokens = block.norm1(block.self_attn(tokens, tokens, tokens))
         tokens = self._think(tokens, self.asked.ask_first(tokens + token_pe, image))
-        cells = self.asking.answer_first(tokens + token_pe, tokens, image)
-        return tokens, self._normal(cells)
+        return tokens, self.asking.answer_first(tokens + token_pe, tokens, image, block.norm4)
 
     def __call__(
         self, tokens: Tensor, cells: Tensor, token_pe: Tensor, asked: Tensor, asking: Tensor
@@ -309,18 +336,13 @@ class PackedTwoWayBlock:
         block, placed = self.plain, tokens + token_pe
         tokens = block.norm1(tokens + block.self_attn(placed, placed, tokens))
         tokens = self._think(tokens, self.asked.ask(tokens + token_pe, cells, asked))
-        cells = self.asking.answer(tokens + token_pe, tokens, cells, asking)
-        return tokens, self._normal(cells)
+        cells = self.asking.answer(tokens + token_pe, tokens, cells, asking, block.norm4)
+        return tokens, cells
 
     def _think(self, tokens: Tensor, attended: Tensor) -> Tensor:
         tokens = self.plain.norm2(tokens + attended)
         out: Tensor = self.plain.norm3(tokens + self.plain.mlp(tokens))
         return out
-
-    def _normal(self, cells: Tensor) -> Tensor:
-        norm = self.plain.norm4
-        weight, bias = norm.weight.to(self.dtype), norm.bias.to(self.dtype)
-        return F.layer_norm(cells, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def pack_mask_decoder(model: nn.Module, *, dtype: torch.dtype) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import LayerNorm2d
 from napari_sam.core.modeling.mask_decoder import MLP
-from napari_sam.core.packed_vit import Linear, pack_linear
+from napari_sam.core.packed_vit import pack_linear
 
 SLAB = 1024  # cells at once: what lies between the layers stays in the L2 caches
 SIDE = 2  # of each transposed convolution
@@ -39,10 +39,15 @@ class PackedMasks:
         first, norm, _, second, _ = upscaling
         self.norm = cast(LayerNorm2d, norm)
         self.hypernetworks = [cast(MLP, mlp) for mlp in hypernetworks]
-        self.first = _pack(cast(nn.ConvTranspose2d, first), dtype=dtype, rows=SLAB)
-        self.second = _pack(
-            cast(nn.ConvTranspose2d, second), dtype=dtype, rows=SLAB * SIDE**2, gelu=True
-        )
+        weight, bias = _as_linear(cast(nn.ConvTranspose2d, first))
+        # The upper and the lower row of what a cell becomes apart: then a row of the canvas is
+        # one run through memory, and putting logits in their places is cheap.
+        self.rows = [
+            pack_linear(w, b, dtype=dtype, rows=SLAB)
+            for w, b in zip(weight.chunk(SIDE), bias.chunk(SIDE), strict=True)
+        ]
+        weight, bias = _as_linear(cast(nn.ConvTranspose2d, second))
+        self.second = pack_linear(weight, bias, dtype=dtype, rows=SLAB * SIDE, gelu=True)
 
     def kernels(self, tokens_bMD: Tensor, wanted: range) -> Tensor:
         """Kernels (b, M, C) of the wanted mask tokens."""
@@ -53,36 +58,36 @@ class PackedMasks:
         """Write the logits (M, 4 * h, 4 * w) of one object's cells (h * w, D)."""
         masks, height, width = out_MHW.shape
         h, w = height // SIDE**2, width // SIDE**2
-        # One kernel for each place that the last layer makes of a cell: a block for each.
-        blocks = torch.eye(SIDE**2)[:, None, :, None] * kernels_MC.t()[None, :, None, :]
+        # One kernel for each place that the last layer makes of a cell; columns are (row, mask,
+        # column), so that two neighbours on the canvas are neighbours here, too.
+        blocks = torch.eye(SIDE**2).view(SIDE, SIDE, 1, SIDE, 1, SIDE)
+        blocks = blocks * kernels_MC.t()[None, None, :, None, :, None]
         blocks = blocks.reshape(-1, SIDE**2 * masks).to(self.dtype)
+        canvas = pairs(out_MHW).view(masks, h, SIDE, SIDE, w * SIDE)
         rows = max(1, SLAB // w)
         for start in range(0, h, rows):
             part = cells_PD[start * w : (start + rows) * w]
-            count = len(part) // w
-            logits = self._slab(part, blocks).view(count, w, SIDE, SIDE, SIDE, SIDE, masks)
-            place = out_MHW[:, start * SIDE**2 : (start + count) * SIDE**2]
-            place = place.view(masks, count, SIDE, SIDE, w, SIDE, SIDE)
-            place.copy_(logits.permute(6, 0, 2, 4, 1, 3, 5))
+            for row, upscale in enumerate(self.rows):
+                logits = (self._refine(upscale(part)) @ blocks).float()
+                logits = pairs(logits).view(-1, w * SIDE, SIDE, masks)
+                canvas[:, start : start + rows, row].copy_(logits.permute(3, 0, 2, 1))
 
-    def _slab(self, cells_PD: Tensor, blocks: Tensor) -> Tensor:
-        fine = self.first(cells_PD.to(self.dtype)).view(len(cells_PD) * SIDE**2, -1)
-        fine = F.layer_norm(
-            fine,
-            fine.shape[-1:],
-            self.norm.weight.to(self.dtype),
-            self.norm.bias.to(self.dtype),
-            self.norm.eps,
-        )
-        finer = self.second(F.gelu(fine))
-        return finer @ blocks
+    def _refine(self, fine_PE: Tensor) -> Tensor:
+        """Norm, GELU and second convolution of one row of what each cell becomes."""
+        norm = self.norm
+        fine = fine_PE.view(len(fine_PE) * SIDE, -1).float()
+        fine = F.layer_norm(fine, fine.shape[-1:], norm.weight, norm.bias, norm.eps)
+        return self.second(F.gelu(fine.to(self.dtype)))
 
 
-def _pack(
-    layer: nn.ConvTranspose2d, *, dtype: torch.dtype, rows: int, gelu: bool = False
-) -> Linear:
-    """A transposed convolution as a linear layer to (place, channel)."""
+def pairs(x: Tensor) -> Tensor:
+    """Two neighbours as one number of twice the size: half as many to put in place."""
+    return x.view(torch.complex64)
+
+
+def _as_linear(layer: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
+    """Take a transposed convolution's weights, as a linear layer to (row, column, channel)."""
     weight = layer.weight.permute(2, 3, 1, 0).reshape(-1, layer.in_channels)
     bias = cast(Tensor, layer.bias).repeat(SIDE**2)
     layer.weight = nn.Parameter(torch.empty(0), requires_grad=False)
-    return pack_linear(weight, bias, dtype=dtype, rows=rows, gelu=gelu)
+    return weight, bias
