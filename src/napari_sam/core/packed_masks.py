@@ -58,17 +58,17 @@ class PackedMasks:
         """Write the logits (M, 4 * h, 4 * w) of one object's cells (h * w, D)."""
         masks, height, width = out_MHW.shape
         h, w = height // SIDE**2, width // SIDE**2
-        # One kernel for each place that the last layer makes of a cell; columns are (row, mask,
+        # One kernel for each place that the last layer makes of a cell; they go by (row, mask,
         # column), so that two neighbours on the canvas are neighbours here, too.
-        blocks = torch.eye(SIDE**2).view(SIDE, SIDE, 1, SIDE, 1, SIDE)
-        blocks = blocks * kernels_MC.t()[None, None, :, None, :, None]
-        blocks = blocks.reshape(-1, SIDE**2 * masks).to(self.dtype)
+        blocks = torch.eye(SIDE**2).view(SIDE, 1, SIDE, SIDE, SIDE, 1)
+        blocks = (blocks * kernels_MC[None, :, None, None, None, :]).reshape(SIDE**2 * masks, -1)
+        product = pack_linear(blocks, None, dtype=self.dtype, rows=SLAB * SIDE)
         canvas = pairs(out_MHW).view(masks, h, SIDE, SIDE, w * SIDE)
         rows = max(1, SLAB // w)
         for start in range(0, h, rows):
             part = cells_PD[start * w : (start + rows) * w]
             for row, upscale in enumerate(self.rows):
-                logits = (self._refine(upscale(part)) @ blocks).float()
+                logits = product(self._refine(upscale(part))).float()
                 logits = pairs(logits).view(-1, w * SIDE, SIDE, masks)
                 canvas[:, start : start + rows, row].copy_(logits.permute(3, 0, 2, 1))
 
