@@ -54,6 +54,11 @@ def test_without_the_private_operators_the_numbers_stay(monkeypatch: pytest.Monk
     torch.testing.assert_close(packed(picture), plain(picture), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_the_private_operators_are_used_where_they_are():
+    assert packed_vit._packing_works(torch.float32)
+
+
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6))
 def test_window_order_is_a_permutation_with_windows_together(h: int, w: int, side: int):
     order = window_order((h, w), side)

@@ -20,6 +20,7 @@ from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.packed_micro import pack_micro
+from napari_sam.core.packed_decoder import pack_mask_decoder
 from napari_sam.core.packed_vit import pack_image_encoder
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
@@ -44,8 +45,12 @@ class PromptableModel(Protocol):
         boxes: Tensor | None,
         mask: Tensor | None,
         multimask: bool,
+        least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Low-res logits (B, M, h, w) and scores (B, M) of B prompts in canvas x, y."""
+        """Low-res logits (B, M, h, w) and scores (B, M) of B prompts in canvas x, y.
+
+        Candidates whose score is not above ``least_score`` have ``EMPTY_LOGIT`` everywhere.
+        """
         ...
 
 
@@ -173,7 +178,12 @@ class Predictor:
         return ImageEmbedding(features.float(), finer, frame, self.spec.name)
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        multimask: bool = True,
+        least_score: float | None = None,
     ) -> MaskPrediction:
         """Masks for all objects of the prompts.
 
@@ -185,6 +195,9 @@ class Predictor:
             B objects in pixels of the original image.
         multimask
             Three candidates an object (good for a single click), or one.
+        least_score
+            Spare the work for candidates whose score is not above it: their logits are -32
+            everywhere, an empty mask. Scores and all other candidates are as without it.
 
         Raises
         ------
@@ -212,6 +225,7 @@ class Predictor:
                 boxes=boxes,
                 mask=self._mask_prompt(prompts, frame),
                 multimask=multimask,
+                least_score=least_score,
             )
         low_res = logits.float().cpu().numpy()
         if self.spec.drops_fragments:
@@ -311,4 +325,5 @@ def load_predictor(
         dtype = torch.bfloat16 if runtime.precision == "fast" else torch.float32
         pack_image_encoder(model, dtype=dtype)
         model = pack_micro(model, dtype=dtype)
+        pack_mask_decoder(model, dtype=dtype)
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]

@@ -24,8 +24,9 @@ def make_decoder() -> MaskDecoder:
 def test_a_lone_mask_is_the_first_token_and_candidates_are_the_others() -> None:
     decoder = make_decoder()
     random = torch.Generator().manual_seed(0)
+    image_pe = torch.randn(1, DIM, 3, 5, generator=random)
     parts = {
-        "image_pe": torch.randn(1, DIM, 3, 5, generator=random),
+        "positions": lambda grid: image_pe,
         "sparse": torch.randn(2, 4, DIM, generator=random),
         "dense": torch.randn(1, DIM, 1, 1, generator=random),
     }
@@ -50,10 +51,12 @@ def test_a_dense_embedding_broadcasts() -> None:
     decoder = make_decoder()
     features, image_pe = torch.randn(1, DIM, 3, 5), torch.randn(1, DIM, 3, 5)
     sparse, dense = torch.randn(2, 4, DIM), torch.randn(1, DIM, 1, 1)
-    short = decoder(features, image_pe=image_pe, sparse=sparse, dense=dense, multimask=True)
+    short = decoder(
+        features, positions=lambda grid: image_pe, sparse=sparse, dense=dense, multimask=True
+    )
     full = decoder(
         features,
-        image_pe=image_pe,
+        positions=lambda grid: image_pe,
         sparse=sparse,
         dense=dense.expand(2, -1, 3, 5),
         multimask=True,

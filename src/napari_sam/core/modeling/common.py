@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+EMPTY_LOGIT = -32.0
+"""Fills the low-res logits of a candidate whose mask was not asked for."""
+
 
 class EncodedImage(NamedTuple):
     """Output of an image encoder.

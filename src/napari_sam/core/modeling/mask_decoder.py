@@ -3,13 +3,14 @@
 Attribute names are those of the published checkpoints.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_sam.core.modeling.common import LayerNorm2d
+from napari_sam.core.modeling.common import EMPTY_LOGIT, LayerNorm2d
 from napari_sam.core.modeling.transformer import TwoWayTransformer
 
 _HYPERNETWORK_DEPTH = 3
@@ -62,10 +63,11 @@ class MaskDecoder(nn.Module):
         self,
         features: Tensor,
         *,
-        image_pe: Tensor,
+        positions: Callable[[tuple[int, int]], Tensor],
         sparse: Tensor,
         dense: Tensor,
         multimask: bool,
+        least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode the prompts of B objects on one image.
 
@@ -73,14 +75,17 @@ class MaskDecoder(nn.Module):
         ----------
         features
             (1, D, h, w) image embedding.
-        image_pe
-            (1, D, h, w) positions of its cells.
+        positions
+            Gives the positions (1, D, h, w) of the cells of a grid (h, w).
         sparse
             (B, T, D) prompt tokens.
         dense
             (B, D, h, w) mask prompts, or (1, D, 1, 1) where there are none.
         multimask
             All candidates but the lone mask, or only the lone mask.
+        least_score
+            Candidates whose score is not above it are not formed: their logits are
+            ``EMPTY_LOGIT``.
 
         Returns
         -------
@@ -92,17 +97,28 @@ class MaskDecoder(nn.Module):
         tokens = torch.cat([output_tokens.expand(B, -1, -1), sparse], dim=1)
         cells = (features + dense).expand(B, -1, -1, -1).flatten(2).transpose(1, 2)
         tokens, cells = self.transformer(
-            tokens, cells, image_pe_1PD=image_pe.flatten(2).transpose(1, 2)
+            tokens, cells, image_pe_1PD=positions((h, w)).flatten(2).transpose(1, 2)
         )
-        scores = self.iou_prediction_head(tokens[:, 0])
-
-        fine = self.output_upscaling(cells.transpose(1, 2).unflatten(2, (h, w)))
         wanted = range(1, self.num_mask_tokens) if multimask else range(1)
+        scores = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
+        cells_BDhw = cells.transpose(1, 2).unflatten(2, (h, w))
+        if least_score is None:
+            return self._form_masks(tokens, cells_BDhw, wanted), scores
+        kept = scores > least_score
+        some = kept.any(1)
+        formed = self._form_masks(tokens[some], cells_BDhw[some], wanted)
+        logits = formed.new_full((B, *formed.shape[1:]), EMPTY_LOGIT)
+        logits[some] = formed.masked_fill(~kept[some][:, :, None, None], EMPTY_LOGIT)
+        return logits, scores
+
+    def _form_masks(self, tokens_BTD: Tensor, cells_BDhw: Tensor, wanted: range) -> Tensor:
+        """Low-res logits (B, M, 4 * h, 4 * w) of the wanted mask tokens."""
+        fine = self.output_upscaling(cells_BDhw)
         kernels = torch.stack(
-            [self.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1
+            [self.output_hypernetworks_mlps[i](tokens_BTD[:, 1 + i]) for i in wanted], dim=1
         )
-        logits = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[-2:])
-        return logits, scores[:, wanted.start : wanted.stop]
+        logits: Tensor = (kernels @ fine.flatten(2)).unflatten(2, fine.shape[-2:])
+        return logits
 
 
 class MLP(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam.core.architecture import MicroConfig
-from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.modeling.common import EMPTY_LOGIT, EncodedImage
 from napari_sam.core.modeling.micro_encoder import MicroEncoder
 from napari_sam.core.modeling.micro_mask_decoder import MicroMaskDecoder
 from napari_sam.core.modeling.micro_prompt_encoder import (
@@ -20,7 +20,6 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
     cell_centres,
 )
 
-EMPTY_LOGIT = -32.0  # of masks that were not asked for
 PIXEL_MEAN, PIXEL_STD = 102.0, 69.0  # of 0..255 pictures; one pair, since most images are grey
 
 

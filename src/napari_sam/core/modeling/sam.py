@@ -94,6 +94,7 @@ class Sam(nn.Module):
         boxes: Tensor | None,
         mask: Tensor | None,
         multimask: bool,
+        least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer the prompts of B objects; what is None was not given.
 
@@ -111,6 +112,9 @@ class Sam(nn.Module):
             (B, 1, 4 * h, 4 * w) low-res logits of an earlier answer.
         multimask
             Several candidates (for a prompt that may mean several things), or a single mask.
+        least_score
+            Candidates whose score is not above it are not formed: their logits are
+            ``EMPTY_LOGIT``.
 
         Returns
         -------
@@ -123,10 +127,11 @@ class Sam(nn.Module):
         )
         logits, scores = self.mask_decoder(
             encoded.features,
-            image_pe=self.prompt_encoder.image_positions(grid),
+            positions=self.prompt_encoder.image_positions,
             sparse=sparse,
             dense=dense,
             multimask=multimask,
+            least_score=least_score,
         )
         return logits, scores
 
