@@ -1,10 +1,10 @@
 """Engines: each gives the plain encoder's numbers, or an error says what to do."""
 
-import copy
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,7 +58,6 @@ def fitted(engine: str, precision: str, encoder: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("engine", "precision", "bound"),
     [
-        pytest.param("openvino", "exact", 1e-4, marks=needs_openvino),
         pytest.param("openvino", "fast", 0.2, marks=[needs_openvino, needs_bfloat16]),
         pytest.param("onnxruntime", "exact", 1e-4, marks=needs_onnx),
     ],
@@ -67,7 +66,7 @@ def test_an_engine_gives_the_bundled_encoders_numbers(
     bundled: nn.Module, engine: str, precision: str, bound: float
 ) -> None:
     encoder = fitted(engine, precision, bundled)
-    pictures = torch.randn(2, 3, 64, 96)
+    pictures = torch.randn(2, 3, 160, 208)  # windows at the edges are padded
     with torch.inference_mode():
         expected = bundled(pictures)
         got = encoder(pictures)
@@ -85,6 +84,7 @@ def test_an_engine_gives_the_bundled_encoders_numbers(
     ("engine", "config"),
     [
         pytest.param("openvino", VIT, marks=needs_openvino),
+        pytest.param("onnxruntime", VIT, marks=needs_onnx),
         pytest.param("onnxruntime", TINY_VIT, marks=needs_onnx),
     ],
 )
@@ -169,9 +169,7 @@ def test_one_picture_at_a_time() -> None:
         return run
 
     encoder = CompiledEncoder(nn.Identity(), compile_graph)
-    threads = [
-        threading.Thread(target=encoder, args=(torch.ones(1, 3, 16, 16),)) for _ in range(4)
-    ]
+    threads = [threading.Thread(target=encoder, args=(torch.ones(1, 3, 16, 16),)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -294,11 +292,8 @@ def test_a_predictor_on_openvino_says_so_and_answers_alike() -> None:
     engine = load_predictor(backend="openvino")
     assert plain.runtime.describe() == "cpu, exact (float32), PyTorch"
     assert engine.runtime.describe() == "cpu, exact (float32), OpenVINO"
-    small = {"least_size": 64, "image_size": 64}
     for predictor in (plain, engine):
-        predictor.spec = copy.replace(predictor.spec, **small) if hasattr(copy, "replace") else (
-            __import__("dataclasses").replace(predictor.spec, **small)
-        )  # fmt: skip
+        predictor.spec = replace(predictor.spec, least_size=64, image_size=64)
     answers = [one.decode(one.encode(image), click) for one in (plain, engine)]
     assert (answers[0].masks() == answers[1].masks()).mean() > 0.999
     np.testing.assert_allclose(answers[0].scores, answers[1].scores, atol=1e-4)
@@ -339,7 +334,9 @@ def test_engines_are_imported_only_when_asked_for() -> None:
         "load_predictor(device='cpu', backend='torch');"
         "print({'openvino', 'onnxruntime', 'onnx'} & set(sys.modules))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "set()"
 
 
