@@ -203,9 +203,11 @@ def _check_places(image: Path, output: Path, overlay: Path | None, *, force: boo
 def _load(
     model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
 ) -> "Predictor":
+    from napari_sam.core.engines import check_choice
     from napari_sam.core.weights import find
 
     spec = get_spec(model)
+    check_choice(backend.value, precision.value)  # before a download
     if weights is None and find(spec) is None:
         fetch(spec)
     return napari_sam.load_predictor(

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._session import Session
-from napari_sam.core.engines import TITLES, installed_engines, why_not
+from napari_sam.core.engines import TITLES, Backend, installed_engines, why_not
 from napari_sam.core.registry import MODELS, ModelSpec
 
 _PRECISIONS = {"exact": "Exact (float32)", "fast": "Fast (bfloat16)"}
@@ -23,7 +23,7 @@ class ModelPanel(Section):
         self.download = button("Download", "", session.request_download)
         self.precision = Combo(_PRECISION_TIP, lambda value: self._change(precision=value))
         self.backend = Combo(_BACKEND_TIP, lambda value: self._change(backend=value))
-        self._backends = ("auto", *installed_engines())
+        self._backends: tuple[Backend, ...] = ("auto", *installed_engines())
         self.runtime = QLabel()
         self.runtime.setWordWrap(True)
         self.runtime.setToolTip("Device, precision, number format and backend.")

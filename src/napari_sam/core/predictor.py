@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from napari_sam.core.engines import Backend, best_engine, check_backend
+from napari_sam.core.engines import Backend, best_engine, check_choice
 from napari_sam.core.engines.fit import fit_image_encoder
 from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
@@ -321,7 +321,7 @@ def load_predictor(
         There is too little memory for the model.
     """
     spec = get_spec(name)
-    check_backend(backend)
+    check_choice(backend, precision)
     if backend == "auto":
         backend = best_engine(spec.architecture, precision, on_cpu=runs_on_cpu(device))
     runtime = choose_runtime(device, precision, engine=backend)

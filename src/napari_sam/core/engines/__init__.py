@@ -18,6 +18,7 @@ __all__ = [
     "Engine",
     "Precision",
     "best_engine",
+    "check_choice",
     "installed_engines",
     "require_engine",
     "why_not",
@@ -115,16 +116,23 @@ def best_engine(
     return "openvino" if gain >= _WORTH_IT else "torch"
 
 
-def check_backend(backend: str) -> None:
-    """Refuse a backend that does not exist.
+def check_choice(backend: str, precision: str) -> None:
+    """Refuse what cannot work here, before anything is loaded or downloaded.
 
     Raises
     ------
     ModelError
-        With the names that do.
+        There is no such backend, or it cannot compute in this precision.
+    MissingExtraError
+        It is not installed.
     """
     if backend not in TITLES:
         raise ModelError(f"backend is {backend!r}; it must be one of {', '.join(TITLES)}.")
+    reason = why_not(backend, precision)  # type: ignore[arg-type]
+    if reason is not None:
+        raise ModelError(reason)
+    if backend != "auto":
+        require_engine(backend)  # type: ignore[arg-type]
 
 
 def _missing(engine: Engine) -> bool:
