@@ -13,18 +13,8 @@ import pytest
 import napari_sam
 
 SRC = Path(napari_sam.__file__).parent
-HEAVY = (
-    "torch",
-    "openvino",
-    "onnxruntime",
-    "onnx",
-    "napari",
-    "qtpy",
-    "PyQt6",
-    "zarr",
-    "scipy",
-    "skimage",
-)
+ENGINES = ("torch", "openvino", "onnxruntime", "onnx")
+HEAVY = (*ENGINES, "napari", "qtpy", "PyQt6", "zarr", "scipy", "skimage")
 
 # Package -> the only places (files, or folders that end in /) that may import it.
 OWNERS = {
