@@ -198,7 +198,7 @@ def test_what_cannot_run_here_says_why_and_cannot_be_chosen(open_dock, monkeypat
         "napari_sam._panels.model.installed_engines", lambda: ("torch", "onnxruntime")
     )
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: False)
-    monkeypatch.setattr(engines, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(engines, "may_have_nvidia_gpu", lambda: False)
     panel = open_dock(image()).model_panel
     fast = entries(panel.precision)["fast"]
     assert not fast.isEnabled()

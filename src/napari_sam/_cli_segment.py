@@ -207,7 +207,7 @@ def _load(
     from napari_sam.core.weights import find
 
     spec = get_spec(model)
-    check_choice(backend.value, precision.value)  # before a download
+    check_choice(backend.value, precision.value, device=device)  # before a download
     if weights is None and find(spec) is None:
         fetch(spec)
     return napari_sam.load_predictor(

@@ -50,5 +50,13 @@ def test_elsewhere_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.cpu_has_bfloat16() is None
 
 
+def test_apple_gpus_are_those_of_arm_macs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert hardware.has_apple_gpu()
+    monkeypatch.setattr("sys.platform", "linux")
+    assert not hardware.has_apple_gpu()
+
+
 def test_a_command_that_is_not_there_is_no_answer() -> None:
     assert hardware._sysctl("hw.nothing.of.the.kind") == ""

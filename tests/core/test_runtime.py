@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from napari_sam.core import runtime
+from napari_sam.core import engines, runtime
 from napari_sam.core.runtime import Runtime, choose_runtime, memory_errors
 from napari_sam.errors import ModelError, OutOfMemoryError
 
@@ -27,6 +27,7 @@ def test_auto_is_a_device_that_exists() -> None:
 
 def test_fast_computes_in_bfloat16_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_has_bfloat16", lambda device: True)
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
     chosen = choose_runtime("cpu", "fast")
     assert "bfloat16" in chosen.describe()
     with chosen.active():

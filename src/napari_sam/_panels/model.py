@@ -60,11 +60,11 @@ class ModelPanel(Section):
         self.precision.fill(list(_PRECISIONS.items()), choice.precision)
         self.backend.fill([(name, TITLES[name]) for name in self._backends], choice.backend)
         for precision in _PRECISIONS:
-            reason = why_not(choice.backend, precision)
+            reason = why_not(choice.backend, precision, device=choice.device)
             if reason:
                 self.precision.disable(precision, reason)
         for backend in self._backends:
-            reason = why_not(backend, choice.precision)
+            reason = why_not(backend, choice.precision, device=choice.device)
             if reason:
                 self.backend.disable(backend, reason)
 

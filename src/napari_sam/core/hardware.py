@@ -11,7 +11,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["cpu_has_bfloat16", "may_have_gpu"]
+__all__ = ["cpu_has_bfloat16", "has_apple_gpu", "may_have_nvidia_gpu"]
 
 _LINUX_CPU = Path("/proc/cpuinfo")
 # x86: AVX-512 with bf16 or AMX; ARM: the bf16 extension. AVX-512 alone only emulates it, slowly.
@@ -29,9 +29,14 @@ def cpu_has_bfloat16() -> bool | None:
 
 
 @lru_cache
-def may_have_gpu() -> bool:
+def may_have_nvidia_gpu() -> bool:
     """Whether a GPU that computes bfloat16 may be there: an NVIDIA driver is installed."""
     return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
+
+
+def has_apple_gpu() -> bool:
+    """Whether PyTorch's device ``"mps"`` is to be expected."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
 def _sysctl(name: str) -> str:

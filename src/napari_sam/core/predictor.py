@@ -321,7 +321,7 @@ def load_predictor(
         There is too little memory for the model.
     """
     spec = get_spec(name)
-    check_choice(backend, precision)
+    check_choice(backend, precision, device=device)
     if backend == "auto":
         backend = best_engine(spec.architecture, precision, on_cpu=runs_on_cpu(device))
     runtime = choose_runtime(device, precision, engine=backend)

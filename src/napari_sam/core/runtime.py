@@ -108,11 +108,11 @@ def choose_runtime(
     MissingExtraError
         If the engine is not installed.
     """
-    reason = why_not(engine, precision)
-    if reason is not None and (precision != "fast" or engine != "torch"):
-        raise ModelError(reason)
     require_engine(engine)
     resolved = _resolve(device, engine)
+    reason = why_not(engine, precision, device=resolved.type)
+    if reason is not None:
+        raise ModelError(reason)
     if precision == "fast" and not _has_bfloat16(resolved):
         raise ModelError(
             f"precision 'fast' needs bfloat16 arithmetic, which {str(resolved)!r} lacks."

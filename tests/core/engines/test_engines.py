@@ -229,15 +229,19 @@ def test_auto_takes_openvino_where_it_is_well_faster_and_nowhere_else(
 
 def test_reasons_are_said_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: False)
-    monkeypatch.setattr(engines, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(engines, "may_have_nvidia_gpu", lambda: False)
     assert why_not("torch", "exact") is None
     assert "this CPU lacks" in str(why_not("torch", "fast"))
-    monkeypatch.setattr(engines, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(engines, "may_have_nvidia_gpu", lambda: True)
     assert why_not("torch", "fast") is None
     assert "this CPU lacks" in str(why_not("openvino", "fast"))
     monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: None)
     assert why_not("openvino", "fast") is None
     assert "no bfloat16" in str(why_not("onnxruntime", "fast"))
+    monkeypatch.setattr(engines, "has_apple_gpu", lambda: True)
+    assert "Apple" in str(why_not("auto", "fast"))
+    assert why_not("torch", "fast", device="cpu") is None
+    assert why_not("openvino", "fast") is None
     assert "no faster" in str(why_not("torch", "smallest"))
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from napari_sam.core.architecture import MicroConfig, SamConfig, ViTConfig
-from napari_sam.core.hardware import cpu_has_bfloat16, may_have_gpu
+from napari_sam.core.hardware import cpu_has_bfloat16, has_apple_gpu, may_have_nvidia_gpu
 from napari_sam.errors import MissingExtraError, ModelError
 
 __all__ = [
@@ -68,8 +68,8 @@ def require_engine(engine: Engine) -> None:
         )
 
 
-def why_not(engine: Backend, precision: str) -> str | None:
-    """Why an engine cannot compute in a precision on any device of this machine, or None.
+def why_not(engine: Backend, precision: str, *, device: str = "auto") -> str | None:
+    """Why an engine cannot compute in a precision on a device of this machine, or None.
 
     A sentence for people. What only a device can tell is left to
     :func:`~napari_sam.core.runtime.choose_runtime`.
@@ -88,7 +88,12 @@ def why_not(engine: Backend, precision: str) -> str | None:
             "ONNX Runtime has no bfloat16 on CPUs, which precision 'fast' needs. Use precision"
             " 'exact', or the backend 'torch' or 'openvino'."
         )
-    if cpu_has_bfloat16() is False and (engine == "openvino" or not may_have_gpu()):
+    if engine != "openvino" and (device == "mps" or (device == "auto" and has_apple_gpu())):
+        return (
+            "precision 'fast' is not offered on Apple's GPUs: nobody has checked its masks there."
+            " Use 'exact', or device 'cpu'."
+        )
+    if cpu_has_bfloat16() is False and (engine == "openvino" or not may_have_nvidia_gpu()):
         return (
             "precision 'fast' needs bfloat16 arithmetic, which this CPU lacks (AVX-512 BF16, AMX"
             " or ARM BF16). Use 'exact'."
@@ -116,7 +121,7 @@ def best_engine(
     return "openvino" if gain >= _WORTH_IT else "torch"
 
 
-def check_choice(backend: str, precision: str) -> None:
+def check_choice(backend: str, precision: str, *, device: str = "auto") -> None:
     """Refuse what cannot work here, before anything is loaded or downloaded.
 
     Raises
@@ -128,7 +133,7 @@ def check_choice(backend: str, precision: str) -> None:
     """
     if backend not in TITLES:
         raise ModelError(f"backend is {backend!r}; it must be one of {', '.join(TITLES)}.")
-    reason = why_not(backend, precision)  # type: ignore[arg-type]
+    reason = why_not(backend, precision, device=device)  # type: ignore[arg-type]
     if reason is not None:
         raise ModelError(reason)
     if backend != "auto":
