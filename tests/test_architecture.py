@@ -13,7 +13,8 @@ import pytest
 import napari_sam
 
 SRC = Path(napari_sam.__file__).parent
-HEAVY = ("torch", "napari", "qtpy", "PyQt6", "zarr", "scipy", "skimage")
+ENGINES = ("torch", "openvino", "onnxruntime", "onnx")
+HEAVY = (*ENGINES, "napari", "qtpy", "PyQt6", "zarr", "scipy", "skimage")
 
 # Package -> the only places (files, or folders that end in /) that may import it.
 OWNERS = {
@@ -33,11 +34,15 @@ OWNERS = {
         ("core/weights.py",),
     ),
     "huggingface_hub": (),
+    # the extras: each engine in its own file, imported when asked for
+    "openvino": ("core/engines/openvino.py",),
+    "onnxruntime": ("core/engines/onnx.py",),
 }  # fmt: skip
 
 
 # Files that need the extra [napari]; all others must do without.
 NAPARI_SIDE = ("_layers/", "_panels/", "_widget.py", "_jobs.py", "_forms.py", "_demo.py")
+EXTRA_FILES = {"core/engines/openvino.py": "openvino", "core/engines/onnx.py": "onnx"}
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 
@@ -76,11 +81,15 @@ def test_what_is_imported_is_declared() -> None:
     with (SRC.parents[1] / "pyproject.toml").open("rb") as file:
         project = tomllib.load(file)["project"]
     base = {distribution(line) for line in project["dependencies"]}
-    napari = {distribution(line) for line in project["optional-dependencies"]["napari"]}
+    extras = {
+        name: {distribution(line) for line in lines}
+        for name, lines in project["optional-dependencies"].items()
+    }
     for name, tree in sources():
         modules = {module.split(".")[0] for module in imports(tree)} - {"napari_sam"}
         wanted = {DISTRIBUTIONS.get(m, m) for m in modules if m not in sys.stdlib_module_names}
-        declared = base | napari if name.startswith(NAPARI_SIDE) else base
+        declared = base | extras["napari"] if name.startswith(NAPARI_SIDE) else base
+        declared = declared | extras.get(EXTRA_FILES.get(name, ""), set())
         assert wanted <= declared, f"{name} imports {wanted - declared}"
 
 
@@ -113,10 +122,11 @@ def test_the_library_imports_no_front_end() -> None:
         "from napari_sam import Prompts, MODELS, get_spec, NapariSamError, Progress",
         "import napari_sam._sample_data",
         "import napari_sam.core.params, napari_sam.core.registry, napari_sam.core.weights",
+        "from napari_sam.core.engines import installed_engines; installed_engines()",
     ],
 )
 def test_light_imports_stay_light(code: str) -> None:
-    assert not loaded_after(code) & {"torch", "napari", "qtpy", "PyQt6", "zarr"}
+    assert not loaded_after(code) & {*ENGINES, "napari", "qtpy", "PyQt6", "zarr"}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["models", "list"]])
@@ -127,7 +137,7 @@ def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
 
 def test_importing_the_dock_loads_no_torch() -> None:
     pytest.importorskip("napari")
-    assert "torch" not in loaded_after("import napari_sam._widget")
+    assert not loaded_after("import napari_sam._widget") & set(ENGINES)
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:

@@ -17,6 +17,7 @@ from napari_sam import _cli_models
 from napari_sam._cli import app
 from napari_sam._image_files import read_plane
 from napari_sam._result_files import PROVENANCE_KEY
+from napari_sam.core import engines
 from napari_sam.core import predictor as predictor_module
 from napari_sam.core.registry import MODELS, get_spec
 from napari_sam.errors import OutOfMemoryError
@@ -119,6 +120,9 @@ def test_results_are_replaced_only_when_asked(image: Path, weights: Path) -> Non
         (("-p", "5,5", "--overlay", "look.jpg"), 2, "must end in"),
         (("-p", "5,5", "--intensity", "bright"), 2, "is not low,high"),
         (("-p", "5,5", "--precision", "quick"), 2, "precision"),
+        (("-p", "5,5", "--precision", "smallest"), 5, "no faster than 'fast'"),
+        (("-p", "5,5", "--backend", "tensorrt"), 2, "backend"),
+        (("-p", "5,5", "--backend", "onnxruntime", "--precision", "fast"), 5, "no bfloat16"),
         (("-p", "5,5", "--plane", "x"), 2, "is not"),
         (("-p", "5,5", "--plane", "0"), 3, "single plane"),
         (("-p", "5,5", "--channels", "3"), 3, "0 to 0"),
@@ -154,6 +158,24 @@ def test_missing_and_damaged_files_have_their_codes(
     other = segment(image, weights, "-p", "5,5", "--model", "vit_b")
     assert other.exit_code == 5
     assert "looks like 'tiny'" in other.stderr
+
+
+def test_a_backend_that_is_not_installed_has_its_code_and_pip_line(
+    image: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    result = segment(image, weights, "-p", "5,5", "--backend", "openvino")
+    assert result.exit_code == 8
+    assert result.stderr.splitlines()[-1].endswith("Run: pip install openvino")
+
+
+def test_what_runs_is_printed_and_written(image: Path, weights: Path) -> None:
+    result = segment(image, weights, "-p", "5,5", "--backend", "torch", "--precision", "exact")
+    assert "cpu, exact (float32), PyTorch" in result.stdout
+    with tifffile.TiffFile(image.with_name("labels.tif")) as tiff:
+        assert tiff.shaped_metadata is not None
+        made = tiff.shaped_metadata[0][PROVENANCE_KEY]
+    assert made["runtime"] == "cpu, exact (float32), PyTorch"
 
 
 def test_out_of_memory_has_its_code(
@@ -245,7 +267,8 @@ def test_help_has_examples_for_a_newcomer() -> None:
     assert "napari-sam demo" in root
     assert "Exit codes" in root
     help_text = run("segment", "--help").stdout
-    for option in ("--point", "--negative", "--box", "--each", "--plane", "--overlay"):
+    for option in ("--point", "--negative", "--box", "--each", "--plane", "--overlay",
+                   "--precision", "--backend"):  # fmt: skip
         assert option in help_text
     assert "napari-sam segment cells.tif --point 120,85" in help_text
     for command in ("segment", "models", "demo", "evaluate"):

@@ -32,7 +32,7 @@ def test_the_names_are_these() -> None:
 @pytest.mark.parametrize(
     ("path", "arguments"),
     [
-        ("load_predictor", "name, *, weights, device, precision"),
+        ("load_predictor", "name, *, weights, device, precision, backend"),
         ("Predictor.encode", "self, image, *, intensity, channels"),
         ("Predictor.decode", "self, embedding, prompts, *, multimask"),
         ("Prompts", "*, points, point_labels, boxes, mask_logits"),

@@ -101,7 +101,7 @@ def test_an_image_is_encoded_once_for_all_prompts(desk):
     assert len(desk.predictor.prompts) == 3
 
 
-@pytest.mark.parametrize("change", ["plane", "model", "intensity"])
+@pytest.mark.parametrize("change", ["plane", "model", "precision", "backend", "intensity"])
 def test_another_plane_model_or_intensity_is_encoded_again(desk, change):
     session = desk.session
     session.set_prompts(points((10.0, 20.0)))
@@ -110,6 +110,10 @@ def test_another_plane_model_or_intensity_is_encoded_again(desk, change):
         session.set_plane(make_plane("b"))
     elif change == "model":
         session.choose_model(ModelChoice("vit_b"))
+    elif change == "precision":
+        session.choose_model(ModelChoice(precision="fast"))
+    elif change == "backend":
+        session.choose_model(ModelChoice(backend="openvino"))
     else:
         session.choose_intensity("as_is")
     desk.answer()

@@ -15,6 +15,7 @@ import napari_sam
 from napari_sam._panels.keys import KEYS
 from napari_sam._predict import ModelChoice
 from napari_sam._widget import SegmentAnything
+from napari_sam.core import engines
 from napari_sam.core.registry import MODELS
 from napari_sam.errors import OutOfMemoryError, WeightsError
 from napari_sam.progress import Progress
@@ -91,7 +92,8 @@ dock = SegmentAnything(viewer)
 dock.show()
 app.processEvents()
 assert "prompts: points" in viewer.layers
-assert "torch" not in sys.modules, "opening the dock"
+for heavy in ("torch", "openvino", "onnxruntime", "onnx"):
+    assert heavy not in sys.modules, f"opening the dock imports {heavy}"
 dock.shut()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -170,6 +172,45 @@ def test_every_model_is_offered_and_the_bundled_one_is_first(open_dock):
     assert combo.currentIndex() == 0
 
 
+def entries(combo):
+    model = combo.model()
+    items = [model.item(row) for row in range(combo.count())]
+    return {combo.itemData(row): item for row, item in enumerate(items)}
+
+
+def test_precision_and_backend_can_be_chosen(open_dock, qtbot, monkeypatch):
+    monkeypatch.setattr("napari_sam._panels.model.installed_engines", lambda: ("torch", "openvino"))
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    dock = open_dock(image())
+    panel, session = dock.model_panel, dock.session
+    assert list(entries(panel.backend)) == ["auto", "torch", "openvino"]
+    assert (session.model.precision, session.model.backend) == ("exact", "auto")
+    assert all(item.isEnabled() for item in entries(panel.precision).values())
+    panel.precision.activated.emit(panel.precision.findData("fast"))
+    panel.backend.activated.emit(panel.backend.findData("openvino"))
+    assert session.model == ModelChoice(precision="fast", backend="openvino")
+    assert panel.precision.currentData() == "fast"
+    assert panel.backend.currentData() == "openvino"
+
+
+def test_what_cannot_run_here_says_why_and_cannot_be_chosen(open_dock, monkeypatch):
+    monkeypatch.setattr(
+        "napari_sam._panels.model.installed_engines", lambda: ("torch", "onnxruntime")
+    )
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(engines, "may_have_nvidia_gpu", lambda: False)
+    panel = open_dock(image()).model_panel
+    fast = entries(panel.precision)["fast"]
+    assert not fast.isEnabled()
+    assert "this CPU lacks" in fast.toolTip()
+    monkeypatch.setattr(engines, "cpu_has_bfloat16", lambda: True)
+    panel._change(precision="fast")
+    onnx = entries(panel.backend)["onnxruntime"]
+    assert not onnx.isEnabled()
+    assert "ONNX Runtime has no bfloat16" in onnx.toolTip()
+    assert entries(panel.precision)["fast"].isEnabled()
+
+
 def test_keys_in_the_table_are_those_of_the_layers(open_dock):
     dock = open_dock(image())
     bound = {str(key) for key in dock.viewer.layers["prompts: points"].keymap}
@@ -202,14 +243,15 @@ def test_the_contrast_limits_can_be_what_the_model_sees(open_dock, qtbot):
 @pytest.mark.parametrize(
     "error", [OutOfMemoryError("there was not enough memory."), RuntimeError("bad luck")]
 )
-def test_errors_are_said_and_the_next_click_works(open_dock, qtbot, errors, error):
-    predictor = FakePredictor(encode_error=error)
+@pytest.mark.parametrize("where", ["encode_error", "decode_error"])
+def test_errors_are_said_and_the_next_click_works(open_dock, qtbot, errors, error, where):
+    predictor = FakePredictor(**{where: error})
     dock = open_dock(image(), predictor=predictor)
     click(dock, 20, 30)
     qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
     assert str(error) in errors[0]
     assert str(error) in dock.job_panel.message.text()
-    predictor.encode_error = None
+    setattr(predictor, where, None)
     click(dock, 22, 30)
     wait_mask(qtbot, dock)
     assert len(errors) == 1

@@ -9,7 +9,17 @@ from typing import Annotated, TypeVar
 
 import typer
 
-__all__ = ["Device", "ExitCode", "ModelName", "Precision", "Verbose", "numbers"]
+__all__ = [
+    "Backend",
+    "BackendName",
+    "Device",
+    "ExitCode",
+    "ModelName",
+    "Precision",
+    "PrecisionName",
+    "Verbose",
+    "numbers",
+]
 
 VERBOSE = "napari_sam.verbose"
 _Number = TypeVar("_Number", int, float)
@@ -31,6 +41,16 @@ class Precision(StrEnum):
 
     EXACT = "exact"
     FAST = "fast"
+    SMALLEST = "smallest"  # known, so that the refusal can say why
+
+
+class Backend(StrEnum):
+    """As in :func:`napari_sam.load_predictor`."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
 
 
 def _remember_verbose(ctx: typer.Context, wanted: bool) -> None:
@@ -53,6 +73,21 @@ ModelName = Annotated[
 Device = Annotated[
     str,
     typer.Option("--device", metavar="NAME", help="auto (a GPU if there is one), cpu, cuda, mps."),
+]
+PrecisionName = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        metavar="[exact|fast]",
+        help="fast: bfloat16, about twice as fast, where CPU or GPU has it.",
+    ),
+]
+BackendName = Annotated[
+    Backend,
+    typer.Option(
+        "--backend",
+        help="What computes the image embedding; all but torch on the CPU, if installed.",
+    ),
 ]
 
 

@@ -14,7 +14,16 @@ from rich.table import Table
 
 import napari_sam
 from napari_sam._cli_models import fetch
-from napari_sam._cli_options import Device, ModelName, Precision, Verbose, numbers
+from napari_sam._cli_options import (
+    Backend,
+    BackendName,
+    Device,
+    ModelName,
+    Precision,
+    PrecisionName,
+    Verbose,
+    numbers,
+)
 from napari_sam.core.registry import DEFAULT_MODEL, get_spec
 
 if TYPE_CHECKING:
@@ -64,9 +73,8 @@ def segment(
         ),
     ] = None,
     device: Device = "auto",
-    precision: Annotated[
-        Precision, typer.Option("--precision", help="fast: less exact, where the device can.")
-    ] = Precision.EXACT,
+    precision: PrecisionName = Precision.EXACT,
+    backend: BackendName = Backend.AUTO,
     intensity: Annotated[
         str,
         typer.Option(
@@ -130,7 +138,7 @@ def segment(
     pixels = read_plane(image, _indices(plane))
     check_objects(objects, (pixels.shape[0], pixels.shape[1]))
 
-    predictor = _load(model, weights, device, precision)
+    predictor = _load(model, weights, device, precision, backend)
     started = time.perf_counter()
     with Console(stderr=True).status("computing the image embedding"):
         embedding = predictor.encode(pixels, intensity=chosen_intensity, channels=chosen_channels)
@@ -192,14 +200,22 @@ def _check_places(image: Path, output: Path, overlay: Path | None, *, force: boo
         raise typer.BadParameter("--output and --overlay are the same file.")
 
 
-def _load(model: str, weights: Path | None, device: str, precision: Precision) -> "Predictor":
+def _load(
+    model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
+) -> "Predictor":
+    from napari_sam.core.engines import check_choice
     from napari_sam.core.weights import find
 
     spec = get_spec(model)
+    check_choice(backend.value, precision.value, device=device)  # before a download
     if weights is None and find(spec) is None:
         fetch(spec)
     return napari_sam.load_predictor(
-        model, weights=weights, device=device, precision=precision.value
+        model,
+        weights=weights,
+        device=device,
+        precision=precision.value,  # type: ignore[arg-type]
+        backend=backend.value,
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._preload import gentle_import
+from napari_sam.core.engines import Backend, Precision
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL
@@ -35,7 +36,8 @@ class ModelChoice:
     name: str = DEFAULT_MODEL
     weights: str | None = None
     device: str = "auto"
-    precision: str = "exact"
+    precision: Precision = "exact"
+    backend: Backend = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +231,8 @@ def _load(choice: ModelChoice) -> PromptablePredictor:
         choice.name,
         weights=choice.weights,
         device=choice.device,
-        precision=choice.precision,  # type: ignore[arg-type]
+        precision=choice.precision,
+        backend=choice.backend,
     )
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from napari_sam.core import packed_micro
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam
-from napari_sam.core.packed_micro import PackedMicroSam, SideCache, pack_micro
-from napari_sam.core.packed_micro_encoder import attend_in_slabs
+from napari_sam.core.packed_micro import PackedMicroSam, pack_micro
+from napari_sam.core.packed_micro_encoder import attend_in_slabs, pack_micro_encoder
 from napari_sam.core.predictor import load_predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
@@ -52,7 +52,9 @@ def plain() -> MicroSam:
 
 @pytest.fixture
 def packed(plain: MicroSam) -> PackedMicroSam:
-    return PackedMicroSam(copy.deepcopy(plain))
+    model = copy.deepcopy(plain)
+    pack_micro_encoder(model.image_encoder, dtype=torch.float32)
+    return PackedMicroSam(model)
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,8 @@ def test_same_embedding(plain: MicroSam, packed: PackedMicroSam, canvas: tuple[i
 
 
 def test_bfloat16_is_near(plain: MicroSam):
-    packed = PackedMicroSam(copy.deepcopy(plain), dtype=torch.bfloat16)
+    packed = copy.deepcopy(plain)
+    pack_micro_encoder(packed.image_encoder, dtype=torch.bfloat16)
     size = (288, 304)  # more tokens than global attention takes at once
     picture = torch.rand(1, 3, *size) * 255
     expected = plain.encode_image(picture, canvas=size)
@@ -161,21 +164,6 @@ def test_an_image_side_goes_with_its_embedding(packed: PackedMicroSam):
     del image
     gc.collect()
     assert len(packed.decoder.sides) == 0
-
-
-def test_few_image_sides_are_kept_and_each_is_built_once():
-    cache, built = SideCache(kept=2), []
-    images = [EncodedImage(torch.full((1,), float(i))) for i in range(3)]
-
-    def build(image: EncodedImage) -> object:
-        built.append(image.features.item())
-        return object()
-
-    sides = [cache.get(image, build) for image in images]  # type: ignore[arg-type]
-    assert len(cache) == 2
-    assert cache.get(images[2], build) is sides[2]  # type: ignore[arg-type]
-    assert cache.get(images[0], build) is not sides[0]  # type: ignore[arg-type]
-    assert built == [0, 1, 2, 0]
 
 
 def test_threads_do_not_disturb_each_other(plain: MicroSam, packed: PackedMicroSam):
@@ -218,5 +206,5 @@ def test_the_bundled_weights_give_the_same_masks():
 
 def test_only_the_bundled_model_is_packed(plain: MicroSam):
     other = torch.nn.Linear(2, 2)
-    assert pack_micro(other, dtype=torch.float32) is other
-    assert isinstance(pack_micro(copy.deepcopy(plain), dtype=torch.float32), PackedMicroSam)
+    assert pack_micro(other) is other
+    assert isinstance(pack_micro(copy.deepcopy(plain)), PackedMicroSam)

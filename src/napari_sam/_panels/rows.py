@@ -1,8 +1,10 @@
 """What panels are made of: a titled section, a narrow combo, a button that takes no focus."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
@@ -76,6 +78,13 @@ class Combo(QComboBox):
             self.setItemData(self.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
         values = [value for value, _ in entries]
         self.setCurrentIndex(values.index(chosen) if chosen in values else -1)
+
+    def disable(self, value: object, reason: str) -> None:
+        """Show an entry as one that cannot be chosen; the reason is its tooltip."""
+        item = cast(QStandardItemModel, self.model()).item(self.findData(value))
+        if item is not None:
+            item.setEnabled(False)
+            item.setToolTip(reason)
 
 
 def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from napari_sam.core.runtime import to_device
+
 Size = tuple[int, int]
 EMPTY_LOGIT = -10.0
 
@@ -100,5 +102,5 @@ class Frame:
 
 def picture_to_tensor(picture: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(H, W, 3) uint8 to (1, 3, H, W) float32, 0 to 255."""
-    tensor = torch.from_numpy(np.array(picture)).to(device)
+    tensor = to_device(torch.from_numpy(np.array(picture)), device)
     return tensor.permute(2, 0, 1)[None].float()

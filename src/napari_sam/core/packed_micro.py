@@ -6,10 +6,6 @@ image's cells in slices, which keeps a batch in cache and in bounds. Knows torch
 modules; chosen in ``core/predictor.py``. Suffixes as in ``core/packed_micro_blocks.py``.
 """
 
-import threading
-import weakref
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +30,7 @@ from napari_sam.core.packed_micro_blocks import (
     Hypernetworks,
     ImageSide,
 )
-from napari_sam.core.packed_micro_encoder import pack_micro_encoder
+from napari_sam.core.recent import Recent
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
@@ -51,37 +47,6 @@ class Workspace:
     fine: Tensor
 
 
-class SideCache:
-    """The sides of the images used last, freed with their embedding. Safe between threads."""
-
-    def __init__(self, kept: int = IMAGES_KEPT) -> None:
-        self._kept = kept
-        self._entries: OrderedDict[int, tuple[weakref.ref[Tensor], ImageSide]] = OrderedDict()
-        self._lock = threading.RLock()  # re-entered when a dying tensor calls back inside get
-
-    def get(self, encoded: EncodedImage, build: Callable[[EncodedImage], ImageSide]) -> ImageSide:
-        """The side of an embedding, built when it is not known."""
-        key = id(encoded.features)
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None or entry[0]() is not encoded.features:
-                ref = weakref.ref(encoded.features, lambda gone: self._forget(key, gone))
-                self._entries[key] = entry = (ref, build(encoded))
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._kept:
-                self._entries.popitem(last=False)
-            return entry[1]
-
-    def _forget(self, key: int, gone: "weakref.ref[Tensor]") -> None:
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and entry[0] is gone:
-                del self._entries[key]
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
 class PackedMicroDecoder:
     """Prompts on one image to four masks each; equals ``MicroSam.decode_batch``."""
 
@@ -94,7 +59,7 @@ class PackedMicroDecoder:
         self.final = FoldedAttention(decoder.final_attn)
         self.upscale = FoldedUpscale(decoder)
         self.kernels = Hypernetworks(list(decoder.hypernetworks))
-        self.sides = SideCache()
+        self.sides = Recent[ImageSide](IMAGES_KEPT)
         self._spare: Workspace | None = None
 
     def image_side(self, encoded: EncodedImage) -> ImageSide:
@@ -128,7 +93,7 @@ class PackedMicroDecoder:
         self, encoded: EncodedImage, points_BN2: Tensor, labels_BN: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Masks (B, 4, 2h, 2w) and scores (B, 4); arguments as of ``MicroSam.decode_batch``."""
-        side = self.sides.get(encoded, self.image_side)
+        side = self.sides.get(encoded.features, lambda: self.image_side(encoded))
         count, (h, w) = len(points_BN2), side.grid
         logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
         scores = torch.empty(count, NUM_MASKS)
@@ -218,20 +183,17 @@ class PackedMicroDecoder:
 class PackedMicroSam(nn.Module):
     """Drop-in for :class:`MicroSam` on CPUs, made from a trained one.
 
+    The decoder is float32 in any precision: bfloat16 would cost accuracy and save little.
+
     Parameters
     ----------
     model
-        The plain model, in eval mode on the CPU, float32. Its encoder is changed: do not use it
-        afterwards.
-    dtype
-        Of the encoder's matrix products; the decoder is float32 in any case, where bfloat16 would
-        cost accuracy and save little.
+        The plain model, in eval mode on the CPU, float32; its encoder may be any.
     """
 
-    def __init__(self, model: MicroSam, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: MicroSam) -> None:
         super().__init__()
         self.plain = model
-        pack_micro_encoder(model.image_encoder, dtype=dtype)
         self.decoder = PackedMicroDecoder(model)
 
     def encode_image(self, picture_13HW: Tensor, *, canvas: tuple[int, int]) -> EncodedImage:
@@ -261,6 +223,6 @@ class PackedMicroSam(nn.Module):
             return fill_poor(logits, scores, least_score), scores
 
 
-def pack_micro(model: nn.Module, *, dtype: torch.dtype) -> nn.Module:
-    """The packed form of the bundled model; other models as they are."""
-    return PackedMicroSam(model, dtype=dtype) if isinstance(model, MicroSam) else model
+def pack_micro(model: nn.Module) -> nn.Module:
+    """The bundled model with a packed decoder; other models as they are."""
+    return PackedMicroSam(model) if isinstance(model, MicroSam) else model

@@ -4,8 +4,6 @@ The same predictor may be used from several threads and for several images at on
 remembers "the current image". Knows one image; volumes and tiles are above it.
 """
 
-import napari_sam.core.runtime  # noqa: F401  (first: it sets thread policy before torch)
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,16 +13,21 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from napari_sam.core.engines import Backend, best_engine, check_choice
+from napari_sam.core.engines.fit import fit_model
 from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
-from napari_sam.core.packed_micro import pack_micro
-from napari_sam.core.packed_decoder import pack_mask_decoder
-from napari_sam.core.packed_vit import pack_image_encoder
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
-from napari_sam.core.runtime import Precision, Runtime, choose_runtime
+from napari_sam.core.runtime import (
+    Precision,
+    Runtime,
+    choose_runtime,
+    memory_errors,
+    runs_on_cpu,
+)
 from napari_sam.core.weights import load_model
 from napari_sam.errors import PromptError
 
@@ -94,6 +97,7 @@ class MaskPrediction:
     scores: NDArray[np.float32]
     frame: Frame
 
+    @memory_errors()
     def masks(self) -> NDArray[np.bool_]:
         """All candidates at the image's size, (B, M, H, W)."""
         b, m = self.scores.shape
@@ -107,6 +111,7 @@ class MaskPrediction:
         """One object's mask (H, W): the given candidate, or the one with the best score."""
         return self.logits(index, candidate) > 0
 
+    @memory_errors()
     def logits(self, index: int, candidate: int | None = None) -> NDArray[np.float32]:
         """As :meth:`mask`, before the threshold."""
         chosen = self.best()[index] if candidate is None else candidate
@@ -146,6 +151,7 @@ class Predictor:
         self.spec = spec
         self.runtime = runtime
 
+    @memory_errors()
     def encode(
         self,
         image: ArrayLike,
@@ -172,11 +178,12 @@ class Predictor:
         picture = to_picture(image, intensity=intensity, channels=channels)
         frame = self.frame((picture.shape[0], picture.shape[1]))
         tensor = picture_to_tensor(frame.resize(picture), self.runtime.device)
-        with self.runtime.active():
+        with self.runtime.active(alone=True):
             features, skip = self._model.encode_image(tensor, canvas=frame.canvas)
         finer = None if skip is None else skip.float()
         return ImageEmbedding(features.float(), finer, frame, self.spec.name)
 
+    @memory_errors()
     def decode(
         self,
         embedding: ImageEmbedding,
@@ -301,6 +308,7 @@ def load_predictor(
     weights: str | Path | None = None,
     device: str = "auto",
     precision: Precision = "exact",
+    backend: Backend = "auto",
 ) -> Predictor:
     """Load a model by its registry name.
 
@@ -312,18 +320,25 @@ def load_predictor(
         A local file (or Hugging Face folder) to use instead of the registered one.
     device, precision
         See :func:`~napari_sam.core.runtime.choose_runtime`.
+    backend
+        What computes the image embedding: ``"torch"``, ``"openvino"`` or ``"onnxruntime"`` (extras,
+        on the CPU), or ``"auto"``: see :func:`~napari_sam.core.engines.best_engine`.
 
     Raises
     ------
     UnknownModelError, WeightsError, ModelError
-        The model does not exist, its weights do not fit, or the device cannot run it.
+        The model does not exist, its weights do not fit, or device or backend cannot run it.
+    MissingExtraError
+        The backend is not installed.
+    OutOfMemoryError
+        There is too little memory for the model.
     """
     spec = get_spec(name)
-    runtime = choose_runtime(device, precision)
-    model = load_model(spec, weights=weights).to(runtime.device)
-    if runtime.device.type == "cpu":
-        dtype = torch.bfloat16 if runtime.precision == "fast" else torch.float32
-        pack_image_encoder(model, dtype=dtype)
-        model = pack_micro(model, dtype=dtype)
-        pack_mask_decoder(model, dtype=dtype)
+    check_choice(backend, precision, device=device)
+    if backend == "auto":
+        backend = best_engine(spec.architecture, precision, on_cpu=runs_on_cpu(device))
+    runtime = choose_runtime(device, precision, engine=backend)
+    with memory_errors():
+        model = load_model(spec, weights=weights).to(runtime.device)
+        model = fit_model(model, spec, runtime)
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]

@@ -1,29 +1,43 @@
-"""How a model runs: device, precision and threads. Import this before torch.
+"""How a model runs: device, precision and engine. Knows nothing of models or images."""
 
-Knows nothing of models or images. Importing it sets the waiting policy of OpenMP, which torch
-reads once: with spinning threads one busy neighbour process makes a click many times slower.
-"""
-
-import os
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
+from torch import Tensor
 
+from napari_sam.core.engines import TITLES, Engine, Precision, require_engine, why_not
+from napari_sam.core.hardware import cpu_has_bfloat16
+from napari_sam.core.threads import spare_a_core
 from napari_sam.errors import ModelError, OutOfMemoryError
 
-Precision = Literal["exact", "fast"]
-OUT_OF_MEMORY_SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
+__all__ = [
+    "Precision",
+    "Runtime",
+    "choose_runtime",
+    "memory_errors",
+    "runs_on_cpu",
+    "to_device",
+]
+
+OUT_OF_MEMORY_SIGNS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to allocate",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+)
+_ENCODING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where and how exactly a model computes.
+    """Where, how exactly and by what a model computes.
 
     Attributes
     ----------
@@ -31,47 +45,95 @@ class Runtime:
         Where weights and embeddings live.
     precision
         ``"exact"``: float32 throughout. ``"fast"``: bfloat16 matrix products.
+    engine
+        What computes the image embedding; prompts are always decoded by PyTorch.
     """
 
     device: torch.device
     precision: Precision
+    engine: Engine = "torch"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the matrix products."""
+        return torch.bfloat16 if self.precision == "fast" else torch.float32
 
     def describe(self) -> str:
-        """One line for people, such as ``cpu, exact (float32)``."""
-        number = "float32" if self.precision == "exact" else "bfloat16"
-        return f"{self.device}, {self.precision} ({number})"
+        """One line for people, such as ``cpu, exact (float32), PyTorch``."""
+        number = str(self.dtype).removeprefix("torch.")
+        return f"{self.device}, {self.precision} ({number}), {TITLES[self.engine]}"
 
     @contextmanager
-    def active(self) -> Iterator[None]:
-        """Compute without gradients, in this precision; out of memory becomes our own error."""
-        fast = self.precision == "fast"
+    def active(self, *, alone: bool = False) -> Iterator[None]:
+        """Compute without gradients, in this precision; out of memory becomes our own error.
+
+        Parameters
+        ----------
+        alone
+            Wait until no other thread computes alone: for what takes all cores for seconds.
+        """
         with (
+            _ENCODING if alone else nullcontext(),
             memory_errors(),
             torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=fast),
+            self._autocast(),
         ):
             yield
 
+    def _autocast(self) -> AbstractContextManager[None]:
+        # Off is off whatever the caller has on; which format it would have had does not matter.
+        if self.precision == "exact":
+            return torch.autocast(self.device.type, enabled=False)
+        return torch.autocast(self.device.type, torch.bfloat16)
 
-def choose_runtime(device: str = "auto", precision: Precision = "exact") -> Runtime:
-    """Resolve a device name and a precision.
+
+def choose_runtime(
+    device: str = "auto", precision: Precision = "exact", *, engine: Engine = "torch"
+) -> Runtime:
+    """Resolve a device name, a precision and an engine.
 
     Parameters
     ----------
     device
-        ``"auto"`` (a GPU where there is one, else the CPU) or a torch device such as ``"cpu"``,
-        ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-    precision
+        ``"auto"`` (a GPU where there is one and the engine can use it, else the CPU) or a torch
+        device such as ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+    precision, engine
         See :class:`Runtime`.
 
     Raises
     ------
     ModelError
-        If the device is unknown or absent, or if it has no fast bfloat16: nothing silently falls
-        back to something else.
+        If the device is unknown or absent, has no fast bfloat16, or is nothing for the engine:
+        nothing silently falls back to something else.
+    MissingExtraError
+        If the engine is not installed.
     """
-    if precision not in ("exact", "fast"):
-        raise ModelError(f"precision is {precision!r}; it must be 'exact' or 'fast'.")
+    require_engine(engine)
+    resolved = _resolve(device, engine)
+    reason = why_not(engine, precision, device=resolved.type)
+    if reason is not None:
+        raise ModelError(reason)
+    if precision == "fast" and not _has_bfloat16(resolved):
+        raise ModelError(
+            f"precision 'fast' needs bfloat16 arithmetic, which {str(resolved)!r} lacks."
+            " Use 'exact'."
+        )
+    return Runtime(resolved, precision, engine)
+
+
+def runs_on_cpu(device: str) -> bool:
+    """Whether PyTorch would use the CPU for a device name, ``"auto"`` included."""
+    return (_best_device() if device == "auto" else device).partition(":")[0] == "cpu"
+
+
+def _resolve(device: str, engine: Engine) -> torch.device:
+    if engine != "torch":
+        if device not in ("auto", "cpu"):
+            raise ModelError(
+                f"{TITLES[engine]} computes on the CPU here, not on {device!r}."
+                " Use device 'cpu', or the backend 'torch'."
+            )
+        return torch.device("cpu")
     chosen = _best_device() if device == "auto" else device
     try:
         resolved = torch.device(chosen)
@@ -79,11 +141,7 @@ def choose_runtime(device: str = "auto", precision: Precision = "exact") -> Runt
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"device {device!r} cannot be used here ({reason}). Use 'cpu'.") from error
-    if precision == "fast" and not _has_bfloat16(resolved):
-        raise ModelError(
-            f"precision 'fast' needs bfloat16 arithmetic, which {chosen!r} lacks. Use 'exact'."
-        )
-    return Runtime(resolved, precision)
+    return resolved
 
 
 def _best_device() -> str:
@@ -94,18 +152,32 @@ def _best_device() -> str:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # torch also says yes where AVX-512 only emulates it, which is slower than float32.
+        torch_can = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return torch_can and cpu_has_bfloat16() is not False
     return False
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a CPU tensor to a device; to a CUDA GPU from pinned memory, without waiting for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn a device's out-of-memory errors into :class:`OutOfMemoryError`."""
+    """Turn the out-of-memory errors of devices and engines into :class:`OutOfMemoryError`.
+
+    They share no type: torch raises RuntimeError, ONNX Runtime classes of its own.
+    """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
+    except OutOfMemoryError:
+        raise
+    except Exception as error:
         text = str(error).lower()
         if isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY_SIGNS):
             reason = str(error).splitlines()[0] if text else type(error).__name__
@@ -114,3 +186,6 @@ def memory_errors() -> Iterator[None]:
                 f" or close other programs. ({reason})"
             ) from error
         raise
+
+
+spare_a_core()

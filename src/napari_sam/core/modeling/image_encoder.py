@@ -246,8 +246,10 @@ def split_windows(x_BhwD: Tensor, side: int) -> Tensor:
         (B * windows, side, side, D), the windows of one picture in raster order.
     """
     B, h, w, D = x_BhwD.shape
-    padded = F.pad(x_BhwD, (0, 0, 0, -w % side, 0, -h % side))
-    cut = padded.reshape(B, -(-h // side), side, -(-w // side), side, D)
+    # No negative numbers: an exporter to ONNX rounds their quotients to the wrong side.
+    rows, columns = (h + side - 1) // side, (w + side - 1) // side
+    padded = F.pad(x_BhwD, (0, 0, 0, columns * side - w, 0, rows * side - h))
+    cut = padded.reshape(B, rows, side, columns, side, D)
     return cut.transpose(2, 3).reshape(-1, side, side, D)
 
 
@@ -268,6 +270,6 @@ def join_windows(windows: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     h, w = grid
     side, D = windows.shape[1], windows.shape[3]
-    rows, columns = -(-h // side), -(-w // side)
+    rows, columns = (h + side - 1) // side, (w + side - 1) // side
     cut = windows.view(-1, rows, columns, side, side, D).transpose(2, 3)
     return cut.reshape(-1, rows * side, columns * side, D)[:, :h, :w]
