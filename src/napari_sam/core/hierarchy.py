@@ -13,30 +13,29 @@ from napari_sam.core.params import Level
 
 LEAST_INSIDE = 0.9  # share of a part's pixels that lie in its whole
 MOST_OF_WHOLE = 0.8  # a larger share of the whole is the same object once more, not a part
-LOOKED_AT = 512  # pixels of a mask, evenly spread, that stand for all of it
+LOOKED_AT = 256  # pixels of a mask, evenly spread, that stand for all of it
 
 
 def parents(records: Sequence[MaskRecord]) -> list[int | None]:
     """The smallest record that each one is a part of, by index; None for a whole.
 
-    Whether a mask lies in another is judged by 512 of its pixels, evenly spread (all, if it has
-    fewer). One mask at a time exists as an array of its region.
+    Whether a mask lies in another is judged by 256 of its pixels, evenly spread. One mask at a time
+    exists as an array of its region.
     """
     areas = np.array([record.area for record in records])
-    boxes, samples = boxes_of(records), [_sample(record) for record in records]
+    boxes = boxes_of(records)
+    samples = np.array([_sample(record) for record in records]).reshape(-1, LOOKED_AT, 2)
     found: list[int | None] = [None] * len(records)
     for outer in np.argsort(-areas, kind="stable").tolist():  # so that the smallest is the last
-        inside = _may_hold(boxes[outer], boxes) & (areas <= MOST_OF_WHOLE * areas[outer])
-        inner = np.flatnonzero(inside & (areas > 0))
+        inner = np.flatnonzero(_may_be_parts(outer, areas, boxes))
         if not len(inner):
             continue
         patch = np.pad(records[outer].patch, 1)  # so that what lies beside it reads False
-        corner = boxes[outer, :2] - 1
-        last = np.array(patch.shape) - 1
-        for part in inner.tolist():
-            y, x = np.clip(samples[part] - corner, 0, last).T
-            if patch[y, x].mean() >= LEAST_INSIDE:
-                found[part] = outer
+        places = samples[inner] - (boxes[outer, :2] - 1)
+        y, x = np.moveaxis(np.clip(places, 0, np.array(patch.shape) - 1), -1, 0)
+        shares = patch[y, x].mean(1)
+        for part in inner[shares >= LEAST_INSIDE].tolist():
+            found[part] = outer
     return found
 
 
@@ -68,19 +67,23 @@ def choose_level(records: Sequence[MaskRecord], level: Level) -> list[MaskRecord
     return [record for record, wanted in zip(records, chosen, strict=True) if wanted]
 
 
-def _may_hold(outer: NDArray[np.int64], boxes: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which boxes overlap one."""
-    before = (boxes[:, :2] <= outer[2:]).all(1)
-    overlapping: NDArray[np.bool_] = before & (boxes[:, 2:] >= outer[:2]).all(1)
-    return overlapping
+def _may_be_parts(
+    outer: int, areas: NDArray[np.int64], boxes: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which masks are smaller than one, and have enough room in its box."""
+    sides = np.minimum(boxes[:, 2:], boxes[outer, 2:]) - np.maximum(boxes[:, :2], boxes[outer, :2])
+    room = np.maximum(sides + 1, 0).prod(1)
+    parts: NDArray[np.bool_] = (
+        (areas > 0) & (areas <= MOST_OF_WHOLE * areas[outer]) & (room >= LEAST_INSIDE * areas)
+    )
+    return parts
 
 
 def _sample(record: MaskRecord) -> NDArray[np.int64]:
-    """Up to 512 pixels (n, 2) of a record's object, y, x in the image."""
-    patch = record.patch
-    places = np.flatnonzero(patch)
-    if len(places) > LOOKED_AT:
-        places = places[np.linspace(0, len(places) - 1, LOOKED_AT).astype(np.intp)]
-    y, x = np.unravel_index(places, patch.shape)
-    corner = (record.region[0].start, record.region[1].start)
-    return np.stack([y, x], 1).astype(np.int64) + np.array(corner)
+    """256 pixels (256, 2) of a record's object, y, x in the image; some twice if it has fewer."""
+    places = np.flatnonzero(record.patch)
+    if not len(places):
+        return np.zeros((LOOKED_AT, 2), np.int64)
+    places = places[np.linspace(0, len(places) - 1, LOOKED_AT).astype(np.intp)]
+    y, x = np.divmod(places, record.packed.size[1])
+    return np.stack([y + record.region[0].start, x + record.region[1].start], 1)

@@ -38,7 +38,9 @@ class PackedMask:
         bits = np.packbits(mask, axis=1)
         bits[1:] ^= bits[:-1].copy()
         height, width = mask.shape
-        return cls((height, width), int(np.count_nonzero(mask)), zlib.compress(bits, FASTEST))
+        return cls(
+            (height, width), int(np.count_nonzero(mask)), zlib.compress(bits.tobytes(), FASTEST)
+        )
 
     def unpack(self) -> Mask:
         """The mask again."""

@@ -16,7 +16,7 @@ from napari_sam.core.regions import Region
 
 FINE = 8  # picture pixels per grid step that the contrast is measured on
 FIRST_SHARE = 1 / 16  # of the grid: every 4th point along each side, asked whatever is there
-LEAST_CONTRAST = 0.1  # of the strongest: flatter places have no object
+LEAST_CONTRAST = 0.2  # of the strongest: flatter places have no object
 REACH = 0.75  # grid steps around a point that are looked at
 HALO = 2  # small pixels around a found object that its blurred edge reaches
 LARGE = 0.1  # of the crop: so large a mask may be a group or the background
@@ -93,13 +93,14 @@ class AdaptiveGrid:
 
     def next(self, most: int) -> NDArray[np.intp]:
         """The coarsest points that are still open."""
-        if self._first:
-            most = min(most, self._first)
-            self._first -= most
-            batch, self._queue = self._queue[:most], self._queue[most:]
-            return batch
-        self._queue = self._queue[self._open[self._queue]]
-        self._queue = self._queue[self._scene.contrast(self._pixels[self._queue]) > self._weak]
+        coarse, rest = self._queue[: self._first], self._queue[self._first :]
+        coarse = coarse[self._open[coarse]]
+        if not len(coarse):
+            rest = rest[self._open[rest]]
+            rest = rest[self._scene.contrast(self._pixels[rest]) > self._weak]
+        most = min(most, len(coarse)) or most
+        self._first = max(0, len(coarse) - most)
+        self._queue = np.concatenate([coarse, rest])
         batch, self._queue = self._queue[:most], self._queue[most:]
         return batch
 
@@ -129,9 +130,7 @@ class Scene:
         As for :class:`AdaptiveGrid`.
     """
 
-    def __init__(
-        self, picture: NDArray[np.uint8], side: int, *, origin: tuple[int, int]
-    ) -> None:
+    def __init__(self, picture: NDArray[np.uint8], side: int, *, origin: tuple[int, int]) -> None:
         step = max(1.0, min(picture.shape[:2]) / side)
         self._factor, self._origin = max(1, int(step / FINE)), np.array(origin)
         small = np.asarray(Image.fromarray(picture).reduce(self._factor), np.float32)
@@ -166,7 +165,8 @@ class Scene:
         lowest = ndimage.minimum_filter(np.where(hidden, np.inf, self._smooth), self._window)
         last = np.array(highest.shape[:2]) - 1
         y, x = np.clip((pixels - self._origin) // self._factor, 0, last).T
-        return np.maximum((highest[y, x] - lowest[y, x]).max(1), 0).astype(np.float32)
+        spread: NDArray[np.float32] = np.maximum((highest[y, x] - lowest[y, x]).max(1), 0)
+        return spread
 
 
 def _on(patch: NDArray[np.bool_], pixels: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -142,7 +142,7 @@ class MaskPrediction:
 
     def _low_res(self, index: int, candidate: int | None) -> NDArray[np.float32]:
         chosen = self.best()[index] if candidate is None else candidate
-        return self.low_res_logits[index, chosen]
+        return np.asarray(self.low_res_logits[index, chosen])
 
 
 class Predictor:

@@ -42,4 +42,4 @@ def decode_rle(rle: dict[str, Any]) -> Mask:
 def _places(found: NDArray[np.bool_], region: Region, height: int) -> NDArray[np.int64]:
     """Positions along the image's columns, one after the other."""
     columns, places = np.nonzero(found)
-    return (columns + region[1].start) * height + places + region[0].start
+    return np.asarray((columns + region[1].start) * height + places + region[0].start)

@@ -40,7 +40,7 @@ class Band:
     @property
     def taps(self) -> int:
         """Cells that a pixel depends on."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     def cells(self, pixels: slice) -> slice:
         """The cells that some pixels (at least one) depend on."""
