@@ -29,6 +29,7 @@ from napari_sam.progress import Progress
 
 EDGE_TOLERANCE = 20  # pixels: a mask so near to a crop's edge was cut by it
 LEAST_CROP = 16  # pixels a side: in smaller crops there is nothing to see
+SURE = 0.4  # of the way from the score's threshold to 1: a poorer mask may hide a better one
 
 
 class EncodesAndDecodes(Protocol):
@@ -298,13 +299,18 @@ def _ask(
 
 
 def _good(records: Sequence[MaskRecord], params: AutomaticParams) -> list[MaskRecord]:
-    """Those that the stability filter and the crop's edge leave; the scores are good already."""
+    """Those that an adaptive grid may rely on: the filters leave them, and their score is high."""
     crops = [record.crop for record in records]
     if not records:
         return []
     cut = near_crop_edge(boxes_of(records), crops, records[0].shape, tolerance=EDGE_TOLERANCE)
     least = params.stability_score_thresh
-    return [r for r, edge in zip(records, cut, strict=True) if r.stability >= least and not edge]
+    sure = params.pred_iou_thresh + SURE * (1 - params.pred_iou_thresh)
+    return [
+        record
+        for record, edge in zip(records, cut, strict=True)
+        if record.stability >= least and record.score >= sure and not edge
+    ]
 
 
 def _check_collected(candidates: Candidates, params: AutomaticParams) -> None:
