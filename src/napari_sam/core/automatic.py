@@ -29,7 +29,7 @@ from napari_sam.progress import Progress
 
 EDGE_TOLERANCE = 20  # pixels: a mask so near to a crop's edge was cut by it
 LEAST_CROP = 16  # pixels a side: in smaller crops there is nothing to see
-SURE = 0.4  # of the way from the score's threshold to 1: a poorer mask may hide a better one
+SURE = 0.5  # of the way from the score's threshold to 1: a poorer mask may hide a better one
 
 
 class EncodesAndDecodes(Protocol):
