@@ -34,7 +34,7 @@ def test_the_names_are_these() -> None:
     [
         ("load_predictor", "name, *, weights, device, precision, backend"),
         ("Predictor.encode", "self, image, *, intensity, channels"),
-        ("Predictor.decode", "self, embedding, prompts, *, multimask"),
+        ("Predictor.decode", "self, embedding, prompts, *, multimask, least_score"),
         ("Prompts", "*, points, point_labels, boxes, mask_logits"),
         ("MaskPrediction.masks", "self"),
         ("MaskPrediction.to_labels", "self"),

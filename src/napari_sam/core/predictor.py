@@ -20,6 +20,7 @@ from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.regions import Mask, Region
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 from napari_sam.core.runtime import (
     Precision,
@@ -28,6 +29,7 @@ from napari_sam.core.runtime import (
     memory_errors,
     runs_on_cpu,
 )
+from napari_sam.core.upscale import restore_mask, restore_region
 from napari_sam.core.weights import load_model
 from napari_sam.errors import PromptError
 
@@ -109,14 +111,27 @@ class MaskPrediction:
 
     def mask(self, index: int, candidate: int | None = None) -> NDArray[np.bool_]:
         """One object's mask (H, W): the given candidate, or the one with the best score."""
-        return self.logits(index, candidate) > 0
+        mask = np.zeros(self.frame.original, bool)
+        patch, region = self.patch(index, candidate)
+        mask[region] = patch
+        return mask
+
+    def patch(self, index: int, candidate: int | None = None) -> tuple[Mask, Region]:
+        """As :meth:`mask`, but only where the object is; nothing else is upscaled.
+
+        Returns
+        -------
+        tuple
+            Bool array of the object's bounding box, and that box as half-open slices along y and
+            x in pixels of the image. (0, 0) and an empty region where there is no object.
+        """
+        return restore_mask(self.frame, self._low_res(index, candidate))
 
     @memory_errors()
     def logits(self, index: int, candidate: int | None = None) -> NDArray[np.float32]:
         """As :meth:`mask`, before the threshold."""
-        chosen = self.best()[index] if candidate is None else candidate
-        low = torch.from_numpy(self.low_res_logits[index, chosen][None, None])
-        return np.asarray(self.frame.restore(low)[0, 0].numpy(), np.float32)
+        whole = (slice(0, self.frame.original[0]), slice(0, self.frame.original[1]))
+        return restore_region(self.frame, self._low_res(index, candidate), whole)
 
     def best(self) -> NDArray[np.intp]:
         """Candidate with the best score for each object, (B,)."""
@@ -129,8 +144,13 @@ class MaskPrediction:
         """
         labels = np.zeros(self.frame.original, np.uint32)
         for index in np.argsort(self.scores.max(1), kind="stable"):
-            labels[self.mask(int(index))] = index + 1
+            patch, region = self.patch(int(index))
+            labels[region][patch] = index + 1
         return labels
+
+    def _low_res(self, index: int, candidate: int | None) -> NDArray[np.float32]:
+        chosen = self.best()[index] if candidate is None else candidate
+        return np.asarray(self.low_res_logits[index, chosen])
 
 
 class Predictor:
