@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from napari_sam.core.candidates import Candidates
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.masks import (
     MaskRecord,
@@ -135,6 +136,30 @@ def generate(
         limit = max(params.box_nms_thresh, params.crop_nms_thresh)
         found = clean_records(found, params.min_mask_region_area, iou_threshold=limit)
     return found
+
+
+def collect(
+    image: ArrayLike,
+    predictor: EncodesAndDecodes,
+    params: AutomaticParams,
+    *,
+    intensity: Intensity = "percentile",
+) -> Generator[Progress, None, Candidates]:
+    """Stand-in."""
+    loose = params.changed(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
+    records = yield from generate(image, predictor, loose, intensity=intensity)
+    shape = np.shape(image)[:2]
+    return Candidates(tuple(records), (shape[0], shape[1]))
+
+
+def select(candidates: Candidates, params: AutomaticParams) -> list[MaskRecord]:
+    """Stand-in."""
+    good = [
+        r
+        for r in candidates.records
+        if r.score > params.pred_iou_thresh and r.stability >= params.stability_score_thresh
+    ]
+    return _suppress(good, [r.score for r in good], params.box_nms_thresh)
 
 
 def make_crops(shape: tuple[int, int], n_layers: int, overlap_ratio: float) -> list[Crop]:

@@ -1,6 +1,7 @@
 """What a form or a flag may set about the core. Torch-free, frozen; official names kept."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,8 @@ class AutomaticParams:
     crop_n_points_downscale_factor: int = 1
     point_grids: tuple[NDArray[np.float64], ...] | None = None
     min_mask_region_area: int = 0
+    adaptive: bool = False
+    level: Literal["all", "whole", "part", "subpart"] = "all"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, naming them."""
