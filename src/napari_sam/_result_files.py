@@ -18,7 +18,14 @@ from PIL import Image, PngImagePlugin
 
 from napari_sam.errors import ImageError
 
-__all__ = ["LABEL_SUFFIXES", "check_output", "draw_overlay", "write_labels", "write_picture"]
+__all__ = [
+    "LABEL_SUFFIXES",
+    "check_output",
+    "draw_overlay",
+    "write_json",
+    "write_labels",
+    "write_picture",
+]
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Provenance = Mapping[str, Any]
@@ -98,6 +105,12 @@ def write_labels(path: Path, labels: NDArray[np.uint32], *, provenance: Provenan
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) as a PNG, atomically."""
     _replace(path, lambda part: Image.fromarray(picture).save(part, format="png"))
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON values as UTF-8, atomically."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    _replace(path, lambda part: part.write_text(text, encoding="utf-8") and None)
 
 
 def draw_overlay(picture: NDArray[np.uint8], labels: NDArray[np.uint32]) -> NDArray[np.uint8]:
