@@ -145,15 +145,6 @@ class MaskPatch:
     mask: NDArray[np.bool_]
     score: float
 
-    @classmethod
-    def cut(cls, mask: NDArray[np.bool_], score: float) -> "MaskPatch":
-        """Cut the bounding box out of a mask (H, W) of the whole plane."""
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if not rows.size:
-            return cls((0, 0), np.zeros((0, 0), bool), score)
-        y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-        return cls((int(y0), int(x0)), mask[y0:y1, x0:x1].copy(), score)
-
 
 @dataclass(frozen=True, eq=False)
 class PredictResponse:
@@ -284,10 +275,13 @@ def cut_objects(prediction: "MaskPrediction") -> tuple[tuple[MaskPatch, ...], ..
         wanted = [[(0, j) for j in range(scores.shape[1])]]
     else:
         wanted = [[(i, int(j))] for i, j in enumerate(prediction.best())]
-    return tuple(
-        tuple(MaskPatch.cut(prediction.mask(i, j), float(scores[i, j])) for i, j in pairs)
-        for pairs in wanted
-    )
+    return tuple(tuple(_patch(prediction, i, j) for i, j in pairs) for pairs in wanted)
+
+
+def _patch(prediction: "MaskPrediction", index: int, candidate: int) -> MaskPatch:
+    mask, (rows, columns) = prediction.patch(index, candidate)
+    score = float(prediction.scores[index, candidate])
+    return MaskPatch((rows.start, columns.start), mask, score)
 
 
 def paint(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SCORES = (0.6, 0.9, 0.3)
 LOGIT = 10.0
+NO_MASK_LOGIT = -32.0
 
 
 class _FakeRuntime:
@@ -78,7 +79,12 @@ class FakePredictor:
         return ImageEmbedding(torch.zeros(1, 1, 1, 1), None, frame, "fake")
 
     def decode(
-        self, embedding: "ImageEmbedding", prompts: Prompts, *, multimask: bool = True
+        self,
+        embedding: "ImageEmbedding",
+        prompts: Prompts,
+        *,
+        multimask: bool = True,
+        least_score: float | None = None,
     ) -> "MaskPrediction":
         """Draw discs around positive points, holes around negative ones, and filled boxes."""
         from napari_sam.core.predictor import MaskPrediction, check_inside
@@ -100,6 +106,8 @@ class FakePredictor:
         row = np.array(SCORES if multimask else SCORES[1:2], np.float32)
         scores = np.tile(row, (len(masks), 1))
         logits = np.where(masks, LOGIT, -LOGIT).astype(np.float32)
+        if least_score is not None:
+            logits[~(scores > least_score)] = NO_MASK_LOGIT
         return MaskPrediction(logits, scores, embedding.frame)
 
     def mask(

@@ -6,14 +6,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from napari_sam.core.masks import (
     MaskRecord,
-    decode_rle,
-    encode_rle,
+    PackedMask,
     non_maximum_suppression,
     records_to_labels,
-    remove_small_regions,
+    records_to_layers,
     stability_score,
-    tight_region,
 )
+from napari_sam.core.regions import clean_patch, remove_small_regions, tight_region
+from napari_sam.core.rle import decode_rle, encode_rle
 
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
 
@@ -28,6 +28,64 @@ def test_rle_round_trip(mask: np.ndarray):
     rle = encode_rle(mask)
     assert sum(rle["counts"]) == mask.size
     assert (decode_rle(rle) == mask).all()
+
+
+def official_rle(mask: np.ndarray) -> dict:
+    """Pixel by pixel, down the columns."""
+    counts, value = [0], False
+    for pixel in mask.T.reshape(-1):
+        if pixel != value:
+            counts.append(0)
+            value = not value
+        counts[-1] += 1
+    return {"size": list(mask.shape), "counts": counts}
+
+
+@given(MASKS)
+def test_rle_of_a_record_is_that_of_its_whole_mask(mask: np.ndarray):
+    assert record(mask).rle() == encode_rle(mask) == official_rle(mask)
+
+
+@given(MASKS)
+def test_a_packed_mask_comes_back(mask: np.ndarray):
+    packed = PackedMask.pack(mask)
+    assert (packed.unpack() == mask).all()
+    assert packed.area == mask.sum()
+
+
+def test_a_large_disc_takes_few_bytes():
+    y, x = np.ogrid[:2000, :2000]
+    packed = PackedMask.pack((y - 1000) ** 2 + (x - 1000) ** 2 < 900**2)
+    assert len(packed.data) < 2000 * 2000 / 8 / 40
+
+
+@given(
+    arrays(bool, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=14)),
+    st.integers(1, 40),
+    st.data(),
+)
+def test_cleaning_around_the_object_is_cleaning_the_image(
+    inner: np.ndarray, least: int, data: st.DataObject
+):
+    mask = np.pad(inner, [(data.draw(st.integers(0, 9)), data.draw(st.integers(0, 9)))] * 2)
+    expected, changed = remove_small_regions(mask, least)
+    region = tight_region(mask)
+    patch, where, did = clean_patch(mask[region], region, mask.shape, least)
+    got = np.zeros_like(mask)
+    got[where] = patch
+    assert (got == expected).all()
+    assert did == changed
+    assert where == tight_region(expected) or not patch.size
+
+
+@given(st.lists(arrays(bool, (9, 11)), max_size=6))
+def test_layers_lose_no_pixel(masks: list[np.ndarray]):
+    masks = [mask for mask in masks if mask.any()]
+    layers = records_to_layers([record(mask) for mask in masks], (9, 11))
+    assert layers.shape[1:] == (9, 11)
+    for number, mask in enumerate(masks, start=1):
+        assert ((layers == number).any(0) == mask).all()
+        assert (layers == number).any((1, 2)).sum() == 1
 
 
 @given(MASKS)

@@ -1,11 +1,12 @@
-"""Automatic masks: crops -> point grid -> filters -> NMS -> MaskRecord.
+"""Automatic masks: crops -> point grid -> candidates -> filters -> NMS -> MaskRecord.
 
-The official generator's results (Kirillov et al. 2023, appendix B and the released code) with
-bounded memory: candidates are filtered by score before anything is upscaled, and one mask at a time
-exists at full size. Knows the predictor's two calls; no GUI, no tiles.
+The official generator's results (Kirillov et al. 2023, appendix B and the released code) in two
+stages: :func:`collect` asks the model, :func:`select` applies all thresholds to its answers, again
+and again if need be. Memory stays bounded: only answers with a good score are upscaled, one at a
+time, and kept packed. Knows the predictor's two calls; no GUI, no tiles.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import ceil
@@ -14,22 +15,20 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from napari_sam.core.candidates import Candidates
+from napari_sam.core.candidates import Candidates, measure, near_crop_edge
+from napari_sam.core.hierarchy import choose_level
 from napari_sam.core.intensity import Intensity, to_picture
-from napari_sam.core.masks import (
-    MaskRecord,
-    clean_records,
-    non_maximum_suppression,
-    stability_score,
-    tight_region,
-)
+from napari_sam.core.masks import Box, MaskRecord, boxes_of, non_maximum_suppression
 from napari_sam.core.params import AutomaticParams
+from napari_sam.core.point_grid import AdaptiveGrid, FullGrid, PointGrid
 from napari_sam.core.predictor import ImageEmbedding, MaskPrediction, Predictor, load_predictor
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.regions import Size, shift
+from napari_sam.errors import PromptError
 from napari_sam.progress import Progress
 
 EDGE_TOLERANCE = 20  # pixels: a mask so near to a crop's edge was cut by it
-Box = tuple[int, int, int, int]
+LEAST_CROP = 16  # pixels a side: in smaller crops there is nothing to see
 
 
 class EncodesAndDecodes(Protocol):
@@ -40,9 +39,14 @@ class EncodesAndDecodes(Protocol):
         ...
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = ...
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        multimask: bool = ...,
+        least_score: float | None = ...,
     ) -> MaskPrediction:
-        """Decode prompts."""
+        """Decode prompts; masks with a score not above ``least_score`` may be empty."""
         ...
 
 
@@ -54,7 +58,7 @@ class Crop:
     layer: int
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """(height, width)."""
         y0, x0, y1, x1 = self.box
         return (y1 - y0, x1 - x0)
@@ -112,30 +116,8 @@ def generate(
     intensity: Intensity = "percentile",
 ) -> Generator[Progress, None, list[MaskRecord]]:
     """The job behind :func:`segment_everything`: yields after every batch of points."""
-    picture = to_picture(image, intensity=intensity)
-    shape = (picture.shape[0], picture.shape[1])
-    crops = make_crops(shape, params.crop_n_layers, params.crop_overlap_ratio)
-    total = sum(len(params.grid(crop.layer)) for crop in crops)
-    done = 0
-    found: list[MaskRecord] = []
-    for number, crop in enumerate(crops, start=1):
-        message = f"crop {number} of {len(crops)}" if len(crops) > 1 else "point grid"
-        yield Progress(done, total, f"{message}: encoding")
-        y0, x0, y1, x1 = crop.box
-        embedding = predictor.encode(picture[y0:y1, x0:x1], intensity="as_is")
-        records: list[MaskRecord] = []
-        for points in _batches(params.grid(crop.layer) * crop.size, params.points_per_batch):
-            records += _decode_batch(predictor, embedding, points, crop, shape, params)
-            done += len(points)
-            yield Progress(done, total, message)
-        found += _suppress(records, [r.score for r in records], params.box_nms_thresh)
-    if len(crops) > 1:  # masks from smaller crops are sharper: they win
-        areas = [(r.crop[2] - r.crop[0]) * (r.crop[3] - r.crop[1]) for r in found]
-        found = _suppress(found, [1 / area for area in areas], params.crop_nms_thresh)
-    if params.min_mask_region_area > 0:
-        limit = max(params.box_nms_thresh, params.crop_nms_thresh)
-        found = clean_records(found, params.min_mask_region_area, iou_threshold=limit)
-    return found
+    candidates = yield from collect(image, predictor, params, intensity=intensity)
+    return select(candidates, params)
 
 
 def collect(
@@ -145,90 +127,221 @@ def collect(
     *,
     intensity: Intensity = "percentile",
 ) -> Generator[Progress, None, Candidates]:
-    """Stand-in."""
-    loose = params.changed(pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0)
-    records = yield from generate(image, predictor, loose, intensity=intensity)
-    shape = np.shape(image)[:2]
-    return Candidates(tuple(records), (shape[0], shape[1]))
+    """Ask the model at all points, once: a job that yields after every batch of points.
+
+    Parameters
+    ----------
+    image, intensity
+        As for :func:`segment_everything`.
+    predictor
+        Encodes and decodes.
+    params
+        Crops and points. Answers with a score not above ``pred_iou_thresh`` are not kept: to move
+        that threshold later, collect with a lower one. An adaptive grid takes ``pred_iou_thresh``
+        and ``stability_score_thresh`` for what counts as found.
+
+    Returns
+    -------
+    Candidates
+        For :func:`select`.
+
+    Raises
+    ------
+    ImageError, PromptError
+        The image or a setting cannot be used.
+    """
+    picture = to_picture(image, intensity=intensity)
+    shape = (picture.shape[0], picture.shape[1])
+    crops = make_crops(shape, params.crop_n_layers, params.crop_overlap_ratio)
+    total = sum(len(params.grid(crop.layer)) for crop in crops)
+    done = prompts = 0
+    found: list[MaskRecord] = []
+    numbers: list[int] = []
+    for number, crop in enumerate(crops):
+        message = f"crop {number + 1} of {len(crops)}" if len(crops) > 1 else "point grid"
+        yield Progress(done, total, f"{message}: encoding")
+        y0, x0, y1, x1 = crop.box
+        part = picture[y0:y1, x0:x1]
+        embedding = predictor.encode(part, intensity="as_is")
+        points = params.grid(crop.layer) * crop.size
+        grid = _grid(part, points, crop, params)
+        done += len(points)
+        while len(batch := grid.next(params.points_per_batch)):
+            records = _ask(predictor, embedding, points[batch], crop, shape, params)
+            grid.found(_good(records, params))
+            found += records
+            numbers += [number] * len(records)
+            prompts += len(batch)
+            yield Progress(done - grid.left, total, message)
+    least = _least_score(params)
+    return Candidates(
+        tuple(found), shape, np.array(numbers, np.intp), len(crops), least,
+        params.stability_score_offset, prompts,
+    )  # fmt: skip
 
 
 def select(candidates: Candidates, params: AutomaticParams) -> list[MaskRecord]:
-    """Stand-in."""
-    good = [
-        r
-        for r in candidates.records
-        if r.score > params.pred_iou_thresh and r.stability >= params.stability_score_thresh
-    ]
-    return _suppress(good, [r.score for r in good], params.box_nms_thresh)
+    """Apply all thresholds to candidates: fast, and without the model.
+
+    Parameters
+    ----------
+    candidates
+        From :func:`collect`.
+    params
+        Thresholds, NMS, small regions and level; what makes the grid has no say any more.
+
+    Returns
+    -------
+    list of MaskRecord
+        The masks of the official generator, in its order.
+
+    Raises
+    ------
+    PromptError
+        ``pred_iou_thresh`` is lower than the candidates were collected with, or
+        ``stability_score_offset`` is another one: collect again.
+    """
+    _check_collected(candidates, params)
+    stays = ~near_crop_edge(
+        candidates.boxes, candidates.crops, candidates.shape, tolerance=EDGE_TOLERANCE
+    )
+    if params.pred_iou_thresh > 0:
+        stays &= candidates.scores > params.pred_iou_thresh
+    if params.stability_score_thresh > 0:
+        stays &= candidates.stabilities >= params.stability_score_thresh
+    kept = np.empty(0, np.intp)
+    for number in range(candidates.n_crops):
+        of_crop = np.flatnonzero(stays & (candidates.crop_numbers == number))
+        scores = candidates.scores[of_crop]
+        kept = np.r_[kept, _suppress(candidates, of_crop, scores, params.box_nms_thresh)]
+    if candidates.n_crops > 1:  # masks from smaller crops are sharper: they win
+        y0, x0, y1, x1 = candidates.crops[kept].T
+        # In single precision, as there: what ties there must tie here.
+        sharpness = np.float32(1) / ((y1 - y0) * (x1 - x0)).astype(np.float32)
+        kept = _suppress(candidates, kept, sharpness, params.crop_nms_thresh)
+    records = [candidates.records[index] for index in kept]
+    if params.min_mask_region_area > 0:
+        records = _clean(candidates, kept, params)
+    return choose_level(records, params.level)
 
 
-def make_crops(shape: tuple[int, int], n_layers: int, overlap_ratio: float) -> list[Crop]:
-    """The whole image, then 4, 16, ... overlapping crops of it, layer by layer."""
+def make_crops(shape: Size, n_layers: int, overlap_ratio: float) -> list[Crop]:
+    """The whole image, then 4, 16, ... overlapping crops of it, layer by layer.
+
+    Raises
+    ------
+    PromptError
+        There are more layers than the image has pixels for.
+    """
     height, width = shape
     crops = [Crop((0, 0, height, width), 0)]
     for layer in range(1, n_layers + 1):
         per_side = 2**layer
         overlap = int(overlap_ratio * min(shape) * (2 / per_side))
         crop_h, crop_w = (ceil((overlap * (per_side - 1) + side) / per_side) for side in shape)
-        starts_x = [int((crop_w - overlap) * i) for i in range(per_side)]
-        starts_y = [int((crop_h - overlap) * i) for i in range(per_side)]
+        if min(crop_h, crop_w) < LEAST_CROP or min(crop_h, crop_w) <= overlap:
+            raise PromptError(
+                f"crop_n_layers is {n_layers}; in layer {layer} the crops of this image of"
+                f" {height} x {width} pixels would have {crop_h} x {crop_w}, which is too small"
+                f" (least: {LEAST_CROP} a side). Take at most {layer - 1}."
+            )
+        starts_x = [(crop_w - overlap) * i for i in range(per_side)]
+        starts_y = [(crop_h - overlap) * i for i in range(per_side)]
         for x0, y0 in product(starts_x, starts_y):
             box = (y0, x0, min(y0 + crop_h, height), min(x0 + crop_w, width))
             crops.append(Crop(box, layer))
     return crops
 
 
-def _batches(points: NDArray[np.float64], size: int) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(points), size):
-        yield points[start : start + size]
+def _grid(
+    picture: NDArray[np.uint8], points: NDArray[np.float64], crop: Crop, params: AutomaticParams
+) -> PointGrid:
+    if not params.adaptive:
+        return FullGrid(len(points))
+    return AdaptiveGrid(picture, points, params.side(crop.layer), origin=crop.box[:2])
 
 
-def _decode_batch(
+def _least_score(params: AutomaticParams) -> float | None:
+    """The score filter, which is off at 0 as in the official generator."""
+    return params.pred_iou_thresh if params.pred_iou_thresh > 0 else None
+
+
+def _ask(
     predictor: EncodesAndDecodes,
     embedding: ImageEmbedding,
     points_yx: NDArray[np.float64],
     crop: Crop,
-    shape: tuple[int, int],
+    shape: Size,
     params: AutomaticParams,
 ) -> list[MaskRecord]:
-    """Masks of a batch of points that pass the score, stability and crop-edge filters."""
+    """The answers with a good score to a batch of points, in pixels of the crop."""
+    least, corner = _least_score(params), crop.box[:2]
     ones = np.ones((len(points_yx), 1), np.int64)
     prompts = Prompts(points=points_yx[:, None], point_labels=ones)
-    prediction = predictor.decode(embedding, prompts, multimask=True)
+    prediction = predictor.decode(embedding, prompts, multimask=True, least_score=least)
     records = []
-    for index, candidate in product(range(len(points_yx)), range(prediction.scores.shape[1])):
-        score = float(prediction.scores[index, candidate])
-        if params.pred_iou_thresh > 0 and score <= params.pred_iou_thresh:
+    for index, candidate in np.ndindex(prediction.scores.shape):
+        score = prediction.scores[index, candidate]
+        if least is not None and not score > least:
             continue
-        logits = prediction.logits(index, candidate)
-        stability = stability_score(logits, threshold=0.0, offset=params.stability_score_offset)
-        if stability < params.stability_score_thresh:
-            continue
-        mask = logits > 0
-        rows, columns = tight_region(mask)
-        y0, x0 = crop.box[:2]
-        region = (
-            slice(rows.start + y0, rows.stop + y0),
-            slice(columns.start + x0, columns.stop + x0),
+        low_res = prediction.low_res_logits[index, candidate]
+        offset = params.stability_score_offset
+        patch, region, stability = measure(prediction.frame, low_res, offset=offset)
+        y, x = (points_yx[index] + corner).tolist()
+        records.append(
+            MaskRecord(
+                patch, shift(region, corner), shape, float(score), stability, (y, x), crop.box
+            )
         )
-        point = (float(points_yx[index, 0]) + y0, float(points_yx[index, 1]) + x0)
-        record = MaskRecord(mask[rows, columns], region, shape, score, stability, point, crop.box)
-        if not _cut_by_crop(record.box, crop.box, shape):
-            records.append(record)
     return records
 
 
-def _cut_by_crop(box: Box, crop: Box, shape: tuple[int, int]) -> bool:
-    """Whether a side of the box lies at an edge of the crop that is no edge of the image."""
-    sides = np.array(box)
-    near_crop = np.abs(sides - np.array(crop)) <= EDGE_TOLERANCE
-    near_image = np.abs(sides - np.array((0, 0, *shape))) <= EDGE_TOLERANCE
-    return bool((near_crop & ~near_image).any())
+def _good(records: Sequence[MaskRecord], params: AutomaticParams) -> list[MaskRecord]:
+    """Those that the stability filter and the crop's edge leave; the scores are good already."""
+    crops = [record.crop for record in records]
+    if not records:
+        return []
+    cut = near_crop_edge(boxes_of(records), crops, records[0].shape, tolerance=EDGE_TOLERANCE)
+    least = params.stability_score_thresh
+    return [r for r, edge in zip(records, cut, strict=True) if r.stability >= least and not edge]
+
+
+def _check_collected(candidates: Candidates, params: AutomaticParams) -> None:
+    offset, least = candidates.stability_score_offset, candidates.least_score
+    if params.stability_score_offset != offset:
+        raise PromptError(
+            f"the stability was measured with stability_score_offset={offset:g}; for"
+            f" {params.stability_score_offset:g} collect the candidates again."
+        )
+    if least is not None and params.pred_iou_thresh < least:
+        raise PromptError(
+            f"only candidates with a score above {least:g} were kept; for"
+            f" pred_iou_thresh={params.pred_iou_thresh:g} collect them again with that threshold"
+            " or a lower one."
+        )
 
 
 def _suppress(
-    records: list[MaskRecord], scores: Sequence[float], threshold: float
+    candidates: Candidates,
+    indices: NDArray[np.intp],
+    scores: NDArray[np.float32],
+    threshold: float,
+) -> NDArray[np.intp]:
+    keep = non_maximum_suppression(candidates.boxes[indices], scores, iou_threshold=threshold)
+    return indices[keep]
+
+
+def _clean(
+    candidates: Candidates, indices: NDArray[np.intp], params: AutomaticParams
 ) -> list[MaskRecord]:
-    boxes = np.array([record.box for record in records]).reshape(-1, 4)
-    keep = non_maximum_suppression(boxes, np.array(scores), iou_threshold=threshold)
-    return [records[i] for i in keep]
+    """Without small holes and islands, and without the duplicates that this makes.
+
+    As in the official code, masks that did not change win over those that did.
+    """
+    least = params.min_mask_region_area
+    cleaned = [candidates.cleaned(int(index), least) for index in indices]
+    pairs = zip(cleaned, indices, strict=True)
+    unchanged = np.array([record is candidates.records[index] for record, index in pairs], float)
+    limit = max(params.box_nms_thresh, params.crop_nms_thresh)
+    keep = non_maximum_suppression(boxes_of(cleaned), unchanged, iou_threshold=limit)
+    return [cleaned[index] for index in keep]

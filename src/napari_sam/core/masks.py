@@ -1,33 +1,64 @@
-"""Masks as compact records: boxes, stability, NMS, small regions, RLE and label images.
+"""Masks as compact records, the choice between overlapping ones, and label images of them.
 
 Plain functions on numpy arrays; knows neither models nor prompts. Boxes here are those of the
 official automatic generator: y0, x0, y1, x1 of the outermost pixels, both ends inclusive.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-Mask = NDArray[np.bool_]
-Region = tuple[slice, slice]
+from napari_sam.core.regions import Mask, Region, Size, clean_patch
+from napari_sam.core.rle import encode_patch
+
+Box = tuple[int, int, int, int]
 Overlap = Literal["smaller_on_top", "score_on_top"]
-EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+FASTEST = 1  # zlib's level: masks shrink by 10 to 100 even so
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class PackedMask:
+    """A bool mask (h, w) in about as many bytes as its outline has pixels.
+
+    Rows are kept as their difference from the row above, a bit a pixel, deflated: at worst an
+    eighth of the bool array, for smooth outlines far less.
+    """
+
+    size: Size
+    area: int
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def pack(cls, mask: Mask) -> "PackedMask":
+        """Keep a mask."""
+        bits = np.packbits(mask, axis=1)
+        bits[1:] ^= bits[:-1].copy()
+        height, width = mask.shape
+        return cls((height, width), int(np.count_nonzero(mask)), zlib.compress(bits, FASTEST))
+
+    def unpack(self) -> Mask:
+        """The mask again."""
+        height, width = self.size
+        bits = np.frombuffer(zlib.decompress(self.data), np.uint8).reshape(height, -(-width // 8))
+        rows = np.bitwise_xor.accumulate(bits, axis=0) if height else bits
+        return np.unpackbits(rows, axis=1, count=width).view(bool)
+
+
+@dataclass(frozen=True, eq=False, init=False)
 class MaskRecord:
     """One object that the automatic generator found.
 
-    Attributes
+    Parameters
     ----------
     patch
         Bool mask of the object within ``region`` only.
     region
-        Where the patch lies in the image: half-open slices along y and x.
+        Where the patch lies in the image: half-open slices along y and x, the object's bounding
+        box.
     shape
         (H, W) of the image.
     score, stability
@@ -38,24 +69,44 @@ class MaskRecord:
         y0, x0, y1, x1 (half-open) of the part of the image that the model saw.
     """
 
-    patch: Mask
+    packed: PackedMask
     region: Region
-    shape: tuple[int, int]
+    shape: Size
     score: float
     stability: float
     point: tuple[float, float]
-    crop: tuple[int, int, int, int]
+    crop: Box
+
+    def __init__(
+        self,
+        patch: Mask,
+        region: Region,
+        shape: Size,
+        score: float,
+        stability: float,
+        point: tuple[float, float],
+        crop: Box,
+    ) -> None:
+        values = (PackedMask.pack(patch), region, shape, score, stability, point, crop)
+        for name, value in zip(self.__dataclass_fields__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def patch(self) -> Mask:
+        """Mask within :attr:`region`: a new array at each call."""
+        return self.packed.unpack()
 
     @property
     def area(self) -> int:
         """Number of pixels."""
-        return int(self.patch.sum())
+        return self.packed.area
 
     @property
-    def box(self) -> tuple[int, int, int, int]:
-        """y0, x0, y1, x1 of the outermost pixels, inclusive."""
+    def box(self) -> Box:
+        """y0, x0, y1, x1 of the outermost pixels, inclusive; a corner for an empty mask."""
         rows, columns = self.region
-        return (rows.start, columns.start, rows.stop - 1, columns.stop - 1)
+        bottom, right = max(rows.start, rows.stop - 1), max(columns.start, columns.stop - 1)
+        return (rows.start, columns.start, bottom, right)
 
     def mask(self) -> Mask:
         """The mask at the image's size, (H, W)."""
@@ -65,15 +116,21 @@ class MaskRecord:
 
     def rle(self) -> dict[str, Any]:
         """Uncompressed run-length code in COCO's order (down the columns, zeros first)."""
-        return encode_rle(self.mask())
+        return encode_patch(self.patch, self.region, self.shape)
+
+    def cleaned(self, least: int) -> "MaskRecord":
+        """Without holes and islands of fewer than ``least`` pixels; itself if there are none."""
+        patch, region, changed = clean_patch(self.patch, self.region, self.shape, least)
+        if not changed:
+            return self
+        return MaskRecord(
+            patch, region, self.shape, self.score, self.stability, self.point, self.crop
+        )
 
 
-def tight_region(mask: Mask) -> Region:
-    """Smallest region that holds the mask; an empty one at the origin for an empty mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return (slice(0, 0), slice(0, 0))
-    return (slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+def boxes_of(records: Sequence[MaskRecord]) -> NDArray[np.int64]:
+    """(N, 4) y0, x0, y1, x1, inclusive."""
+    return np.array([record.box for record in records], np.int64).reshape(-1, 4)
 
 
 def stability_score(logits: NDArray[np.float32], *, threshold: float, offset: float) -> float:
@@ -102,83 +159,24 @@ def non_maximum_suppression(
         A box goes when its IoU with a better one is larger.
     """
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    y0, x0, y1, x1 = np.asarray(boxes, np.float32).reshape(-1, 4)[order].T
-    areas = (y1 - y0) * (x1 - x0)
-    alive = np.ones(len(order), bool)
-    for i in range(len(order)):
-        if not alive[i]:
-            continue
-        rest = slice(i + 1, None)
-        height = np.minimum(y1[i], y1[rest]) - np.maximum(y0[i], y0[rest])
-        width = np.minimum(x1[i], x1[rest]) - np.maximum(x0[i], x0[rest])
-        both = np.maximum(height, 0) * np.maximum(width, 0)
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
+    areas = (corners[:, 2:] - corners[:, :2]).prod(1)
+    kept = []
+    while len(order):
+        best, rest = order[0], order[1:]
+        kept.append(best)
+        sides = np.minimum(corners[rest, 2:], corners[best, 2:])
+        sides -= np.maximum(corners[rest, :2], corners[best, :2])
+        both = np.maximum(sides, 0).prod(1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou = both / (areas[i] + areas[rest] - both)
-        alive[rest] &= ~(iou > iou_threshold)
-    return order[alive]
-
-
-def remove_small_regions(mask: Mask, least: int) -> tuple[Mask, bool]:
-    """Fill holes and drop islands of fewer than ``least`` pixels (8-neighbourhood).
-
-    The largest island stays even when it is smaller. Returns the mask and whether it changed.
-    """
-    filled, holes = _drop_components(~mask, least, keep_largest=False)
-    cleaned, islands = _drop_components(~filled, least, keep_largest=True)
-    return cleaned, holes or islands
-
-
-def _drop_components(mask: Mask, least: int, *, keep_largest: bool) -> tuple[Mask, bool]:
-    components, count = ndimage.label(mask, EIGHT_NEIGHBOURS)
-    sizes = np.bincount(components.ravel(), minlength=count + 1)
-    small = sizes < least
-    small[0] = False
-    if not small.any():
-        return mask, False
-    if keep_largest and small[1:].all():
-        small[1 + sizes[1:].argmax()] = False
-    return mask & ~small[components], True
-
-
-def clean_records(records: Sequence[MaskRecord], least: int, *, iou_threshold: float) -> list[Any]:
-    """Apply :func:`remove_small_regions` to each record and drop the duplicates that appear.
-
-    As in the official code, records that did not change win over those that did.
-    """
-    cleaned, unchanged = [], []
-    for record in records:
-        mask, changed = remove_small_regions(record.mask(), least)
-        if changed:
-            region = tight_region(mask)
-            record = replace(record, region=region, patch=mask[region])
-        cleaned.append(record)
-        unchanged.append(float(not changed))
-    boxes = np.array([record.box for record in cleaned]).reshape(-1, 4)
-    keep = non_maximum_suppression(boxes, np.array(unchanged), iou_threshold=iou_threshold)
-    return [cleaned[i] for i in keep]
-
-
-def encode_rle(mask: Mask) -> dict[str, Any]:
-    """COCO's uncompressed run lengths: ``size`` (H, W) and ``counts``, zeros first, by column."""
-    flat = mask.T.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate([[0], changes, [flat.size]])
-    counts = np.diff(edges).tolist()
-    if flat.size and flat[0]:
-        counts = [0, *counts]
-    return {"size": list(mask.shape), "counts": counts}
-
-
-def decode_rle(rle: dict[str, Any]) -> Mask:
-    """The mask (H, W) of an uncompressed run-length code."""
-    height, width = rle["size"]
-    values = np.arange(len(rle["counts"])) % 2 == 1
-    return np.repeat(values, rle["counts"]).reshape(width, height).T
+            iou = both / (areas[best] + areas[rest] - both)
+        order = rest[~(iou > iou_threshold)]  # so that 0 / 0 of empty boxes stays
+    return np.array(kept, np.intp)
 
 
 def records_to_labels(
     records: Sequence[MaskRecord],
-    shape: tuple[int, int],
+    shape: Size,
     *,
     overlap: Overlap = "smaller_on_top",
     least_area: int = 0,
@@ -197,14 +195,14 @@ def records_to_labels(
         Records with fewer or more pixels are left out.
     drop_border
         Leave out records that touch the border of the image.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W), 0 is background. A record that others cover wholly has no pixel here:
+        see :func:`records_to_layers`.
     """
-    largest = shape[0] * shape[1] if most_area is None else most_area
-    kept = [
-        record
-        for record in records
-        if least_area <= record.area <= largest
-        and not (drop_border and _touches_border(record.box, shape))
-    ]
+    kept = list(_fitting(records, shape, least_area, most_area, drop_border))
     if overlap == "smaller_on_top":
         order = sorted(range(len(kept)), key=lambda i: -kept[i].area)
     else:
@@ -215,6 +213,53 @@ def records_to_labels(
     return labels
 
 
-def _touches_border(box: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
+def records_to_layers(
+    records: Sequence[MaskRecord],
+    shape: Size,
+    *,
+    least_area: int = 0,
+    most_area: int | None = None,
+    drop_border: bool = False,
+) -> NDArray[np.uint32]:
+    """As :func:`records_to_labels`, but as many label images as it takes to lose no pixel.
+
+    The largest records lie in the first layer, what overlaps them in the next: wholes before parts.
+
+    Returns
+    -------
+    numpy.ndarray
+        (L, H, W), L >= 1. Within a layer nothing overlaps, and each record lies in one layer, under
+        the number that it has in :func:`records_to_labels`.
+    """
+    kept = list(_fitting(records, shape, least_area, most_area, drop_border))
+    layers = [np.zeros(shape, np.uint32)]
+    for i in sorted(range(len(kept)), key=lambda i: -kept[i].area):
+        region, patch = kept[i].region, kept[i].patch
+        free = (layer for layer in layers if not layer[region][patch].any())
+        layer = next(free, None)
+        if layer is None:
+            layer = np.zeros(shape, np.uint32)
+            layers.append(layer)
+        layer[region][patch] = i + 1
+    return np.stack(layers)
+
+
+def _fitting(
+    records: Sequence[MaskRecord],
+    shape: Size,
+    least_area: int,
+    most_area: int | None,
+    drop_border: bool,
+) -> Iterator[MaskRecord]:
+    """The records of a wanted size and place."""
+    largest = shape[0] * shape[1] if most_area is None else most_area
+    for record in records:
+        if least_area <= record.area <= largest and not (
+            drop_border and _touches_border(record.box, shape)
+        ):
+            yield record
+
+
+def _touches_border(box: Box, shape: Size) -> bool:
     y0, x0, y1, x1 = box
     return y0 == 0 or x0 == 0 or y1 == shape[0] - 1 or x1 == shape[1] - 1

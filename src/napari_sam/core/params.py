@@ -1,13 +1,32 @@
 """What a form or a flag may set about the core. Torch-free, frozen; official names kept."""
 
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from math import inf, isfinite
+from numbers import Integral
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam.core.registry import ModelSpec
 from napari_sam.errors import PromptError
+
+Level = Literal["all", "whole", "part", "subpart"]
+
+_LEAST_WHOLE = {
+    "points_per_side": 1,
+    "points_per_batch": 1,
+    "crop_n_points_downscale_factor": 1,
+    "crop_n_layers": 0,
+}
+_RANGES = {
+    "pred_iou_thresh": (-inf, inf),
+    "stability_score_thresh": (0.0, 1.0),
+    "stability_score_offset": (0.0, inf),
+    "box_nms_thresh": (0.0, inf),
+    "crop_nms_thresh": (0.0, inf),
+    "min_mask_region_area": (0, inf),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,11 @@ class AutomaticParams:
         Own grids, one per layer, (N, 2) y, x in 0 to 1; replace ``points_per_side``.
     min_mask_region_area
         Holes and islands of fewer pixels are removed (0: none).
+    adaptive
+        Ask the grid's points from coarse to fine, and only those where nothing has been found yet
+        and the picture is not flat: far fewer prompts, nearly the same objects.
+    level
+        Which of nested masks stay: see :func:`~napari_sam.core.hierarchy.choose_level`.
     """
 
     points_per_side: int = 32
@@ -49,18 +73,54 @@ class AutomaticParams:
     point_grids: tuple[NDArray[np.float64], ...] | None = None
     min_mask_region_area: int = 0
     adaptive: bool = False
-    level: Literal["all", "whole", "part", "subpart"] = "all"
+    level: Level = "all"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, naming them."""
-        for name in ("points_per_side", "points_per_batch", "crop_n_points_downscale_factor"):
-            if getattr(self, name) < 1:
-                raise PromptError(f"{name} is {getattr(self, name)}; it must be at least 1.")
-        if self.point_grids is not None and len(self.point_grids) <= self.crop_n_layers:
+        for name, least in _LEAST_WHOLE.items():
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or value < least:
+                raise PromptError(f"{name} is {value!r}; it must be a whole number from {least}.")
+        for name, (lowest, highest) in _RANGES.items():
+            value = getattr(self, name)
+            if not (isfinite(value) and lowest <= value <= highest):
+                bounds = f"at least {lowest:g}" if highest == inf else f"{lowest:g} to {highest:g}"
+                raise PromptError(
+                    f"{name} is {value!r}; it must be"
+                    f" {'a finite number' if lowest == -inf else bounds}."
+                )
+        if not 0 <= self.crop_overlap_ratio < 1:
             raise PromptError(
-                f"there are {len(self.point_grids)} point_grids; {self.crop_n_layers + 1} layers"
-                " need one each."
+                f"crop_overlap_ratio is {self.crop_overlap_ratio!r}; crops overlap by a share from"
+                " 0 to less than 1 of the image."
             )
+        if self.level not in get_args(Level):
+            raise PromptError(f"level is {self.level!r}; known: {', '.join(get_args(Level))}.")
+        if self.point_grids is not None:
+            self._check_grids(self.point_grids)
+
+    def _check_grids(self, grids: tuple[NDArray[np.float64], ...]) -> None:
+        if self.adaptive:
+            raise PromptError(
+                "adaptive needs the regular grid, which it takes from coarse to fine: leave"
+                " point_grids out, or set adaptive=False."
+            )
+        if len(grids) <= self.crop_n_layers:
+            raise PromptError(
+                f"there are {len(grids)} point_grids; {self.crop_n_layers + 1} layers need one"
+                " each."
+            )
+        for layer, given in enumerate(grids):
+            grid = np.asarray(given, np.float64)
+            if grid.ndim != 2 or grid.shape[1] != 2 or not len(grid):
+                raise PromptError(
+                    f"the grid of layer {layer} has shape {grid.shape}; (N, 2) y, x is wanted."
+                )
+            if not ((grid >= 0) & (grid <= 1)).all():
+                raise PromptError(
+                    f"the grid of layer {layer} has points outside 0 to 1: they are shares of the"
+                    " height and width, not pixels."
+                )
 
     @classmethod
     def for_model(cls, spec: ModelSpec) -> "AutomaticParams":
@@ -80,11 +140,15 @@ class AutomaticParams:
             raise PromptError(f"there is no setting {unknown[0]!r}; known: {', '.join(known)}.")
         return replace(self, **changes)  # type: ignore[arg-type]
 
+    def side(self, layer: int) -> int:
+        """Points along each side of a layer's regular grid."""
+        return max(1, int(self.points_per_side / self.crop_n_points_downscale_factor**layer))
+
     def grid(self, layer: int) -> NDArray[np.float64]:
         """Points (N, 2) y, x of a layer in 0 to 1, row by row."""
         if self.point_grids is not None:
             return np.asarray(self.point_grids[layer], np.float64)
-        side = max(1, int(self.points_per_side / self.crop_n_points_downscale_factor**layer))
+        side = self.side(layer)
         marks = np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)
         y, x = np.meshgrid(marks, marks, indexing="ij")
         return np.stack([y, x], -1).reshape(-1, 2)

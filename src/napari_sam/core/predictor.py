@@ -21,10 +21,15 @@ from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.packed_vit import pack_image_encoder
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.regions import Mask, Region
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 from napari_sam.core.runtime import Precision, Runtime, choose_runtime
+from napari_sam.core.upscale import restore_mask, restore_region
 from napari_sam.core.weights import load_model
 from napari_sam.errors import PromptError
+
+
+NO_MASK_LOGIT = -32.0
 
 
 class PromptableModel(Protocol):
@@ -99,13 +104,26 @@ class MaskPrediction:
 
     def mask(self, index: int, candidate: int | None = None) -> NDArray[np.bool_]:
         """One object's mask (H, W): the given candidate, or the one with the best score."""
-        return self.logits(index, candidate) > 0
+        mask = np.zeros(self.frame.original, bool)
+        patch, region = self.patch(index, candidate)
+        mask[region] = patch
+        return mask
+
+    def patch(self, index: int, candidate: int | None = None) -> tuple[Mask, Region]:
+        """As :meth:`mask`, but only where the object is; nothing else is upscaled.
+
+        Returns
+        -------
+        tuple
+            Bool array of the object's bounding box, and that box as half-open slices along y and
+            x in pixels of the image. (0, 0) and an empty region where there is no object.
+        """
+        return restore_mask(self.frame, self._low_res(index, candidate))
 
     def logits(self, index: int, candidate: int | None = None) -> NDArray[np.float32]:
         """As :meth:`mask`, before the threshold."""
-        chosen = self.best()[index] if candidate is None else candidate
-        low = torch.from_numpy(self.low_res_logits[index, chosen][None, None])
-        return np.asarray(self.frame.restore(low)[0, 0].numpy(), np.float32)
+        whole = (slice(0, self.frame.original[0]), slice(0, self.frame.original[1]))
+        return restore_region(self.frame, self._low_res(index, candidate), whole)
 
     def best(self) -> NDArray[np.intp]:
         """Candidate with the best score for each object, (B,)."""
@@ -118,8 +136,13 @@ class MaskPrediction:
         """
         labels = np.zeros(self.frame.original, np.uint32)
         for index in np.argsort(self.scores.max(1), kind="stable"):
-            labels[self.mask(int(index))] = index + 1
+            patch, region = self.patch(int(index))
+            labels[region][patch] = index + 1
         return labels
+
+    def _low_res(self, index: int, candidate: int | None) -> NDArray[np.float32]:
+        chosen = self.best()[index] if candidate is None else candidate
+        return self.low_res_logits[index, chosen]
 
 
 class Predictor:
@@ -172,7 +195,12 @@ class Predictor:
         return ImageEmbedding(features.float(), finer, frame, self.spec.name)
 
     def decode(
-        self, embedding: ImageEmbedding, prompts: Prompts, *, multimask: bool = True
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        *,
+        multimask: bool = True,
+        least_score: float | None = None,
     ) -> MaskPrediction:
         """Masks for all objects of the prompts.
 
@@ -184,6 +212,8 @@ class Predictor:
             B objects in pixels of the original image.
         multimask
             Three candidates an object (good for a single click), or one.
+        least_score
+            Candidates whose score is not above it come back empty.
 
         Raises
         ------
@@ -215,7 +245,10 @@ class Predictor:
         low_res = logits.float().cpu().numpy()
         if self.spec.drops_fragments:
             low_res = drop_fragments(low_res, prompts, frame)
-        return MaskPrediction(low_res, scores.float().cpu().numpy(), frame)
+        known = scores.float().cpu().numpy()
+        if least_score is not None:
+            low_res[~(known > least_score)] = NO_MASK_LOGIT
+        return MaskPrediction(low_res, known, frame)
 
     def frame(self, size: tuple[int, int]) -> Frame:
         """The frame that an image of (height, width) gets."""

@@ -1,0 +1,94 @@
+"""Upscaling a region alone beside the two whole interpolations."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from napari_sam.core.frame import Frame
+from napari_sam.core.predictor import MaskPrediction
+from napari_sam.core.regions import tight_region
+from napari_sam.core.upscale import columns, region_above, restore_mask, restore_region, rows
+
+SIDES = st.integers(1, 400)
+SHAPES = [
+    {"least": 128, "most": 128, "multiple": 128, "mask_stride": 4},
+    {"least": 64, "most": 256, "multiple": 16, "mask_stride": 4},
+    {"least": 1, "most": 400, "multiple": 1, "mask_stride": 1},
+]
+FRAMES = st.builds(
+    lambda height, width, numbers: Frame.fit((height, width), **numbers),
+    SIDES,
+    SIDES,
+    st.sampled_from(SHAPES),
+)
+
+
+def noise(frame: Frame, seed: int, bias: float = 0.0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (10 * rng.standard_normal(frame.low_res) + bias).astype(np.float32)
+
+
+def whole(frame: Frame, low: np.ndarray) -> np.ndarray:
+    return frame.restore(torch.from_numpy(low)[None, None])[0, 0].numpy()
+
+
+@settings(deadline=None)
+@given(FRAMES, st.integers(0, 99), st.data())
+def test_a_region_is_a_piece_of_the_whole(frame: Frame, seed: int, data: st.DataObject) -> None:
+    low = noise(frame, seed)
+    region = []
+    for side in frame.original:
+        start = data.draw(st.integers(0, side - 1))
+        region.append(slice(start, data.draw(st.integers(start + 1, side))))
+    got = restore_region(frame, low, tuple(region))
+    np.testing.assert_allclose(got, whole(frame, low)[tuple(region)], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(3001, 700), (64, 64), (1, 900)])
+def test_sizes_of_sam(size: tuple[int, int]) -> None:
+    frame = Frame.fit(size, least=1024, most=1024, multiple=1024, mask_stride=4)
+    low = noise(frame, 1)
+    got = restore_region(frame, low, (slice(0, size[0]), slice(0, size[1])))
+    np.testing.assert_allclose(got, whole(frame, low), atol=1e-5 * np.abs(low).max(), rtol=0)
+
+
+@given(FRAMES)
+def test_weights_are_means_of_few_cells(frame: Frame) -> None:
+    for band in (rows(frame), columns(frame)):
+        assert band.taps <= 3
+        assert (band.weights >= 0).all()
+        np.testing.assert_allclose(band.weights.sum(1), 1, atol=1e-6)
+        assert (np.diff(band.first) >= 0).all()
+
+
+@settings(deadline=None)
+@given(FRAMES, st.integers(0, 99), st.sampled_from([-1.0, 0.0, 1.0]))
+def test_nothing_is_above_the_level_outside_its_region(
+    frame: Frame, seed: int, level: float
+) -> None:
+    low = noise(frame, seed, bias=-22)
+    above = whole(frame, low) > level + 1e-4
+    above[region_above(frame, low, level)] = False
+    assert not above.any()
+
+
+@settings(deadline=None)
+@given(FRAMES, st.integers(0, 99), st.sampled_from([-60.0, -22.0, 0.0]))
+def test_a_patch_is_cut_out_of_the_full_mask(frame: Frame, seed: int, bias: float) -> None:
+    low = noise(frame, seed, bias)
+    logits = whole(frame, low)
+    assume(np.abs(logits).min() > 1e-4)
+    scores = np.array([[0.5]], np.float32)
+    patch, region = MaskPrediction(low[None, None], scores, frame).patch(0)
+    assert region == tight_region(logits > 0) or not patch.size
+    assert (patch == (logits > 0)[region]).all()
+    assert patch.sum() == (logits > 0).sum()
+
+
+def test_no_object_is_an_empty_patch() -> None:
+    frame = Frame.fit((50, 70), **SHAPES[0])
+    patch, region = restore_mask(frame, np.full(frame.low_res, -32.0, np.float32))
+    assert patch.shape == (0, 0)
+    assert region == (slice(0, 0), slice(0, 0))
