@@ -22,8 +22,8 @@ OWNERS = {
     "PyQt6": (),
     "superqt": ("_widget.py", "_panels/"),
     "magicgui": ("_forms.py",),
-    "psygnal": ("_session.py",),
-    "typer": ("_cli.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
+    "psygnal": ("_session.py", "_everything.py"),
+    "typer": ("_cli.py", "_cli_auto.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
               "evaluation/report.py"),
     "torchvision": (),
     "timm": (),
@@ -38,6 +38,8 @@ OWNERS = {
 
 # Files that need the extra [napari]; all others must do without.
 NAPARI_SIDE = ("_layers/", "_panels/", "_widget.py", "_jobs.py", "_forms.py", "_demo.py")
+# Files that need another extra, and which.
+EXTRAS = {"extras/coco.py": "coco"}
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 
@@ -77,10 +79,13 @@ def test_what_is_imported_is_declared() -> None:
         project = tomllib.load(file)["project"]
     base = {distribution(line) for line in project["dependencies"]}
     napari = {distribution(line) for line in project["optional-dependencies"]["napari"]}
+    optional = project["optional-dependencies"]
     for name, tree in sources():
         modules = {module.split(".")[0] for module in imports(tree)} - {"napari_sam"}
         wanted = {DISTRIBUTIONS.get(m, m) for m in modules if m not in sys.stdlib_module_names}
         declared = base | napari if name.startswith(NAPARI_SIDE) else base
+        if name in EXTRAS:
+            declared = base | {distribution(line) for line in optional[EXTRAS[name]]}
         assert wanted <= declared, f"{name} imports {wanted - declared}"
 
 
@@ -119,7 +124,9 @@ def test_light_imports_stay_light(code: str) -> None:
     assert not loaded_after(code) & {"torch", "napari", "qtpy", "PyQt6", "zarr"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["models", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["segment", "--help"], ["auto", "--help"], ["models", "list"]]
+)
 def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
     code = f"import napari_sam._cli as cli; cli.app({arguments!r}, standalone_mode=False)"
     assert not loaded_after(code) & set(HEAVY)

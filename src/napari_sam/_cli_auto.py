@@ -3,8 +3,9 @@
 Knows the options and what is told to the user; the generator, files and formats are other modules.
 """
 
+import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +33,8 @@ from napari_sam._cli_options import (
     indices,
     intensity_of,
 )
+from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
+from napari_sam._record_files import Overlap as OverlapRule
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.registry import DEFAULT_MODEL, get_spec
 
@@ -39,11 +42,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from napari_sam._record_files import Result, Target
     from napari_sam.core.masks import MaskRecord
     from napari_sam.core.predictor import Predictor
 
-_GRID, _FILTER, _RESULT = "Where to ask", "What stays", "Result"
+_GRID, _FILTER, _RESULT = "Where to ask", "What stays", Result
 
 
 class Level(StrEnum):
@@ -53,22 +55,6 @@ class Level(StrEnum):
     WHOLE = "whole"
     PART = "part"
     SUBPART = "subpart"
-
-
-class Overlap(StrEnum):
-    """What a label image shows where objects overlap."""
-
-    SMALLER = "smaller_on_top"
-    SCORE = "score_on_top"
-
-
-class Kind(StrEnum):
-    """As :class:`napari_sam._record_files.Format`, which is not imported for ``--help``."""
-
-    LABELS = "labels"
-    JSON = "json"
-    COCO = "coco"
-    GEOJSON = "geojson"
 
 
 def _whole(flag: str, least: int, help: str, panel: str) -> Any:
@@ -94,7 +80,7 @@ Outputs = Annotated[
     ),
 ]
 Kinds = Annotated[
-    list[Kind] | None,
+    list[Format] | None,
     typer.Option(
         "--format",
         help="What the files hold, where their ending does not say it: one for all, or one each.",
@@ -138,8 +124,12 @@ Border = Annotated[
     bool, _switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
 ]
 OverlapChoice = Annotated[
-    Overlap,
-    typer.Option("--overlap", help="What labels show of two objects.", rich_help_panel=_RESULT),
+    OverlapRule,
+    typer.Option(
+        "--overlap",
+        help="What labels show of two objects; layers: both, in several images (.tif, .npy).",
+        rich_help_panel=_RESULT,
+    ),
 ]
 
 
@@ -151,13 +141,13 @@ class Choice:
     max_area: int | None
     drop_border: bool
 
-    def fits(self, record: "MaskRecord") -> bool:
-        """Whether one does."""
-        y0, x0, y1, x1 = record.box
-        height, width = record.shape
-        if self.drop_border and (y0 == 0 or x0 == 0 or y1 == height - 1 or x1 == width - 1):
-            return False
-        return self.min_area <= record.area <= (self.max_area or height * width)
+    def of(
+        self, records: "Sequence[MaskRecord]", shape: tuple[int, int]
+    ) -> "tuple[MaskRecord, ...]":
+        """Those that do."""
+        from napari_sam.core.masks import fitting
+
+        return tuple(fitting(records, shape, self.min_area, self.max_area, self.drop_border))
 
 
 def auto(
@@ -165,7 +155,7 @@ def auto(
     output: Outputs,
     format: Kinds = None,
     overlay: Overlay = None,
-    overlap: OverlapChoice = Overlap.SMALLER,
+    overlap: OverlapChoice = OverlapRule.SMALLER,
     force: Force = False,
     model: ModelName = DEFAULT_MODEL,
     weights: WeightsPath = None,
@@ -209,24 +199,24 @@ def auto(
 
     Labels and ids are 1, 2, ... in the order in which the objects were found, in all files.
     """
-    given = dict(
-        points_per_side=points_per_side,
-        points_per_batch=points_per_batch,
-        crop_n_layers=crop_n_layers,
-        crop_overlap_ratio=crop_overlap_ratio,
-        crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-        pred_iou_thresh=pred_iou_thresh,
-        stability_score_thresh=stability_score_thresh,
-        stability_score_offset=stability_score_offset,
-        box_nms_thresh=box_nms_thresh,
-        crop_nms_thresh=crop_nms_thresh,
-        min_mask_region_area=min_mask_region_area,
-        adaptive=adaptive,
-        level=level.value,
-    )
+    given = {
+        "points_per_side": points_per_side,
+        "points_per_batch": points_per_batch,
+        "crop_n_layers": crop_n_layers,
+        "crop_overlap_ratio": crop_overlap_ratio,
+        "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
+        "pred_iou_thresh": pred_iou_thresh,
+        "stability_score_thresh": stability_score_thresh,
+        "stability_score_offset": stability_score_offset,
+        "box_nms_thresh": box_nms_thresh,
+        "crop_nms_thresh": crop_nms_thresh,
+        "min_mask_region_area": min_mask_region_area,
+        "adaptive": adaptive,
+        "level": level.value,
+    }
     params = _params(model, given)
     source = _Source(image, plane, intensity, channels)
-    targets = _targets(output, format or [])
+    targets = _targets(output, format or [], overlap)
     _check_places(image, targets, overlay, force=force)
     pixels = source.read()
     predictor = load(model, weights, device, precision)
@@ -257,34 +247,34 @@ class _Source:
         return napari_sam.to_picture(pixels, intensity=intensity, channels=channels)
 
 
-def _params(model: str, given: dict[str, object]) -> AutomaticParams:
+def _params(model: str, given: Mapping[str, object]) -> AutomaticParams:
     """The model's defaults with what was given."""
     changes = {name: value for name, value in given.items() if value is not None}
     return AutomaticParams.for_model(get_spec(model)).changed(**changes)
 
 
-def _targets(output: Sequence[Path], kinds: Sequence[Kind]) -> "list[Target]":
-    from napari_sam._record_files import SUFFIXES, Format, Target, format_of
-
+def _targets(output: Sequence[Path], kinds: Sequence[Format], overlap: OverlapRule) -> list[Target]:
     if len(kinds) not in (0, 1, len(output)):
         raise typer.BadParameter("give one --format for all files, or one for each --output.")
-    each = [Format(kind.value) for kind in kinds] or [format_of(path) for path in output]
-    if len(each) == 1:
-        each *= len(output)
-    targets = []
-    for path, kind in zip(output, each, strict=True):
-        known = {end for ends in SUFFIXES.values() for end in ends} if not kind else SUFFIXES[kind]
-        if kind is None or path.suffix.lower() not in known:
-            raise typer.BadParameter(f"{path} must end in {' or '.join(sorted(known))}.")
-        targets.append(Target(path, kind))
-    return targets
+    each = list(kinds) * (len(output) if len(kinds) == 1 else 1)
+    return [
+        _target(path, kind, overlap)
+        for path, kind in zip(output, each or map(format_of, output), strict=True)
+    ]
+
+
+def _target(path: Path, kind: Format | None, overlap: OverlapRule) -> Target:
+    kinds = Format if kind is None else (kind,)
+    endings = [end for one in kinds for end in suffixes_of(one, overlap)]
+    if kind is None or path.suffix.lower() not in endings:
+        raise typer.BadParameter(f"{path} must end in {' or '.join(dict.fromkeys(endings))}.")
+    return Target(path, kind)
 
 
 def _check_places(
-    image: Path, targets: "Sequence[Target]", overlay: Path | None, *, force: bool
+    image: Path, targets: Sequence[Target], overlay: Path | None, *, force: bool
 ) -> None:
     """Everything that would make the result useless is said before the computation."""
-    from napari_sam._record_files import Format
     from napari_sam._result_files import PICTURE_SUFFIXES, check_output
 
     if overlay is not None and overlay.suffix.lower() not in PICTURE_SUFFIXES:
@@ -328,7 +318,7 @@ def _provenance(
     params: AutomaticParams,
     choice: Choice,
 ) -> dict[str, Any]:
-    from napari_sam.core.weights import find, sha256
+    from napari_sam.core.weights import find
 
     path = weights or find(predictor.spec)
     return {
@@ -337,7 +327,7 @@ def _provenance(
         "plane": source.plane,
         "model": predictor.spec.name,
         "weights": path.name if path else None,
-        "weights_sha256": sha256(path) if path else None,
+        "weights_sha256": _sha256(path) if path else None,
         "runtime": predictor.runtime.describe(),
         "intensity": source.intensity,
         "channels": source.channels,
@@ -346,25 +336,28 @@ def _provenance(
     }
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _result(
     found: "Sequence[MaskRecord]",
     choice: Choice,
     source: _Source,
     picture: "NDArray[np.uint8]",
-    overlap: Overlap,
+    overlap: OverlapRule,
     provenance: dict[str, Any],
-) -> "Result":
-    from napari_sam._record_files import Result
-
-    records = [record for record in found if choice.fits(record)]
+) -> Result:
     shape = (picture.shape[0], picture.shape[1])
-    return Result(records, shape, source.path.name, overlap.value, provenance)
+    records = choice.of(found, shape)
+    return Result(records, shape, source.path.name, overlap, provenance)
 
 
 def _write(
-    targets: "Sequence[Target]",
+    targets: Sequence[Target],
     overlay: Path | None,
-    result: "Result",
+    result: Result,
     picture: "NDArray[np.uint8]",
 ) -> None:
     from napari_sam._record_files import write_all
@@ -373,14 +366,14 @@ def _write(
 
     write_all(targets, result)
     if overlay is not None:
-        labels = records_to_labels(result.records, result.shape, overlap=result.overlap)
+        labels = records_to_labels(result.records, result.shape)
         write_picture(overlay, draw_overlay(picture, labels))
 
 
 def _tell(
-    targets: "Sequence[Target]",
+    targets: Sequence[Target],
     overlay: Path | None,
-    result: "Result",
+    result: Result,
     found: int,
     predictor: "Predictor",
     seconds: float,

@@ -69,8 +69,12 @@ class Everything:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the settings of the grid have changed since the last run."""
-        return self.found is not None and self.found.request.settings.grid != self.settings.grid
+        """Whether the settings ask for candidates that the last run did not look for."""
+        if self.found is None:
+            return False
+        least = self.found.candidates.least_score or 0.0
+        below = self.settings.params.pred_iou_thresh < least
+        return below or self.found.request.settings.grid != self.settings.grid
 
     def _set(self, settings: Settings) -> None:
         if settings != self.settings:

@@ -8,13 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from napari_sam._result_files import LABEL_SUFFIXES, write_json, write_labels
-from napari_sam.core.masks import MaskRecord, Overlap, records_to_labels
 from napari_sam.errors import ImageError
 
-__all__ = ["Format", "Result", "Target", "format_of", "write_all"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_sam.core.masks import MaskRecord
+
+__all__ = ["Format", "Overlap", "Result", "Target", "format_of", "suffixes_of", "write_all"]
+
+MOST_LABELS_IN_PNG = 65535
 
 
 class Format(StrEnum):
@@ -26,12 +32,12 @@ class Format(StrEnum):
     GEOJSON = "geojson"
 
 
-SUFFIXES = {
-    Format.LABELS: LABEL_SUFFIXES,
-    Format.JSON: (".json",),
-    Format.COCO: (".json",),
-    Format.GEOJSON: (".geojson", ".json"),
-}
+class Overlap(StrEnum):
+    """What a label image shows where objects overlap."""
+
+    SMALLER = "smaller_on_top"
+    SCORE = "score_on_top"
+    LAYERS = "layers"  # both: as many label images as it takes
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Result:
         How they were made, as JSON values.
     """
 
-    records: Sequence[MaskRecord]
+    records: "Sequence[MaskRecord]"
     shape: tuple[int, int]
     file_name: str
     overlap: Overlap
@@ -69,11 +75,29 @@ class Result:
 
 def format_of(path: Path) -> Format | None:
     """What the ending of a name means; None for an unknown one. COCO is ``.coco.json``."""
-    name = path.name.lower()
-    if name.endswith(".coco.json"):
+    if path.name.lower().endswith(".coco.json"):
         return Format.COCO
-    found = (kind for kind, suffixes in SUFFIXES.items() if path.suffix.lower() in suffixes)
-    return next(found, None)
+    return next((kind for kind in Format if path.suffix.lower() in suffixes_of(kind)), None)
+
+
+def suffixes_of(kind: Format, overlap: Overlap = Overlap.SMALLER) -> tuple[str, ...]:
+    """Endings that a file of a format may have; layers do not fit into every image file."""
+    from napari_sam._result_files import LABEL_SUFFIXES, LAYER_SUFFIXES
+
+    if kind is Format.LABELS:
+        return LAYER_SUFFIXES if overlap is Overlap.LAYERS else LABEL_SUFFIXES
+    return (".geojson", ".json") if kind is Format.GEOJSON else (".json",)
+
+
+def labels_of(result: Result) -> "NDArray[np.uint32]":
+    """The label image (H, W), or (L, H, W) where layers are wanted."""
+    from napari_sam.core.masks import records_to_labels, records_to_layers
+
+    if result.overlap is Overlap.LAYERS:
+        return records_to_layers(result.records, result.shape)
+    if result.overlap is Overlap.SCORE:
+        return records_to_labels(result.records, result.shape, overlap="score_on_top")
+    return records_to_labels(result.records, result.shape)
 
 
 def write_all(targets: Sequence[Target], result: Result) -> None:
@@ -93,11 +117,13 @@ def write_all(targets: Sequence[Target], result: Result) -> None:
 
 
 def _prepare(target: Target, result: Result) -> Callable[[], None]:
+    from napari_sam._result_files import write_json, write_labels
+
     path = target.path
     if target.format is Format.LABELS:
-        if path.suffix.lower() == ".png" and len(result.records) > 65535:
+        if path.suffix.lower() == ".png" and len(result.records) > MOST_LABELS_IN_PNG:
             raise ImageError("A PNG holds 65535 objects at most: write .tif or .zarr instead.")
-        labels = records_to_labels(result.records, result.shape, overlap=result.overlap)
+        labels = labels_of(result)
         return lambda: write_labels(path, labels, provenance=result.provenance)
     makers: dict[Format, Callable[[Result], dict[str, Any]]] = {
         Format.JSON: _as_json,

@@ -31,6 +31,7 @@ Labels = NDArray[np.unsignedinteger[Any]]
 Provenance = Mapping[str, Any]
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr")
+LAYER_SUFFIXES = (".tif", ".tiff", ".npy")
 PICTURE_SUFFIXES = (".png",)
 PROVENANCE_KEY = "napari-sam"
 MOST_LABELS_16_BIT = np.iinfo(np.uint16).max
@@ -78,7 +79,8 @@ def write_labels(path: Path, labels: NDArray[np.uint32], *, provenance: Provenan
     path
         ``.tif``, ``.png`` (16 bit), ``.npy`` or ``.zarr`` (OME-Zarr 0.5 label image).
     labels
-        (H, W), 0 background. Stored as uint16, or as uint32 beyond 65535 objects.
+        (H, W), 0 background; for a ``.tif`` or ``.npy`` also (L, H, W). Stored as uint16, or as
+        uint32 beyond 65535 objects.
     provenance
         How it was made, as JSON values; kept in the file (a ``.npy`` has no room for it).
 
@@ -110,7 +112,11 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write JSON values as UTF-8, atomically."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    _replace(path, lambda part: part.write_text(text, encoding="utf-8") and None)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    _replace(path, write)
 
 
 def draw_overlay(picture: NDArray[np.uint8], labels: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -133,8 +139,9 @@ def _write_png(part: Path, labels: Labels, provenance: Provenance) -> None:
 
 
 def _write_tiff(part: Path, labels: Labels, provenance: Provenance) -> None:
+    axes = "YX" if labels.ndim == 2 else "QYX"
     tifffile.imwrite(
-        part, labels, compression="zlib", metadata={"axes": "YX", PROVENANCE_KEY: provenance}
+        part, labels, compression="zlib", metadata={"axes": axes, PROVENANCE_KEY: provenance}
     )
 
 

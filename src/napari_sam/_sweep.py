@@ -15,7 +15,7 @@ from scipy.ndimage import binary_erosion
 from napari_sam._predict import EmbeddingCache, Load, ModelChoice, Plane, PromptablePredictor
 from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
-from napari_sam.core.masks import MaskRecord, Overlap, records_to_labels
+from napari_sam.core.masks import MaskRecord, Overlap, fitting, records_to_labels
 from napari_sam.core.params import AutomaticParams
 from napari_sam.progress import Progress
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from napari_sam.core.predictor import ImageEmbedding, MaskPrediction
 
 LIVE = ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "level")
+LEAST_SCORE = 0.5  # candidates that the model expects less of are not kept: they cost time
 MOST_PREVIEW_SIDE = 2048  # pixels: napari takes longer over a larger layer than a slider may
 COLORS = 24  # numbers 1 to 24 in a preview: candidates that stay
 DROPPED = COLORS + 1  # and the outline of one that does not
@@ -67,13 +68,9 @@ class Settings:
         usual = AutomaticParams()
         return self.params.changed(**{name: getattr(usual, name) for name in LIVE})
 
-    def fits(self, record: MaskRecord) -> bool:
-        """Whether a candidate has the wanted size and place."""
-        y0, x0, y1, x1 = record.box
-        height, width = record.shape
-        if self.drop_border and (y0 == 0 or x0 == 0 or y1 == height - 1 or x1 == width - 1):
-            return False
-        return self.least_area <= record.area <= (self.most_area or height * width)
+    def pick(self, records: Sequence[MaskRecord], size: tuple[int, int]) -> list[MaskRecord]:
+        """The candidates of the wanted size and place."""
+        return list(fitting(records, size, self.least_area, self.most_area, self.drop_border))
 
 
 @dataclass(frozen=True)
@@ -169,11 +166,20 @@ def sweep(
     yield Progress(0, 0, "Reading the image ...")
     image = request.plane.read()
     remembering = _Remembering(predictor, request, cache)
-    candidates = yield from collect(
-        image, remembering, request.settings.params, intensity=request.intensity
-    )
+    params = asked_with(request.settings.params)
+    candidates = yield from collect(image, remembering, params, intensity=request.intensity)
     runtime = getattr(predictor, "runtime", None)
     return Found(request, candidates, "" if runtime is None else runtime.describe())
+
+
+def asked_with(params: AutomaticParams) -> AutomaticParams:
+    """The settings of a run: more is kept than passes now, so that the threshold can be lowered.
+
+    An adaptive grid must have the wanted threshold: by it, it tells where something was found.
+    """
+    if params.adaptive:
+        return params
+    return params.changed(pred_iou_thresh=min(params.pred_iou_thresh, LEAST_SCORE))
 
 
 class _Remembering:
@@ -208,19 +214,22 @@ def choose(request: ChooseRequest) -> Generator[Progress, None, Selection]:
     """Apply thresholds to what the model has answered; asks it nothing. A job."""
     from napari_sam.core.automatic import select
 
-    settings = request.settings
+    settings, found = request.settings, request.found
+    size = found.request.plane.size
     yield Progress(0, 0, "Choosing ...")
     records = request.records
     if records is None:
-        passing = select(request.found.candidates, settings.params)
-        records = in_order(filter(settings.fits, passing), settings.overlap)
+        least = found.candidates.least_score or 0.0  # below it there is nothing to choose from
+        threshold = max(settings.params.pred_iou_thresh, least)
+        params = settings.params.changed(pred_iou_thresh=threshold)
+        passing = select(found.candidates, params)
+        records = in_order(settings.pick(passing, size), settings.overlap)
         yield Progress(0, 0, "Drawing ...")
-    size = request.found.request.plane.size
     step = -(-max(size) // MOST_PREVIEW_SIDE)
     return Selection(request, records, draw(records, size, request.dropped, step=step), step)
 
 
-def in_order(records: Any, overlap: Overlap) -> tuple[MaskRecord, ...]:
+def in_order(records: Sequence[MaskRecord], overlap: Overlap) -> tuple[MaskRecord, ...]:
     """Records as they lie on each other, the undermost first."""
     if overlap == "score_on_top":
         return tuple(sorted(records, key=lambda record: record.score))

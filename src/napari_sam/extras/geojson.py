@@ -137,7 +137,7 @@ def _edges(piece: NDArray[np.bool_]) -> set[tuple[int, int, int]]:
         LEFT: (around[2:, 1:-1], (1, 1)),
         UP: (around[1:-1, :-2], (1, 0)),
     }
-    edges = set()
+    edges: set[tuple[int, int, int]] = set()
     for heading, (neighbour, (dy, dx)) in beyond.items():
         rows, columns = np.nonzero(inside & ~neighbour)
         starts = zip((columns + dx).tolist(), (rows + dy).tolist(), strict=True)
