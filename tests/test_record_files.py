@@ -55,6 +55,8 @@ def test_json_gives_the_very_masks_back(tmp_path, result):
         assert one["box"] == list(result.records[number].box)
 
 
+# of pycocotools itself, where it gives masks back
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_coco_is_read_by_pycocotools(tmp_path, result, capsys):
     path = written(tmp_path, "cells.coco.json", result)
     data = COCO(str(path))
