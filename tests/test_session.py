@@ -11,10 +11,13 @@ from napari_sam._predict import (
     Plane,
     PredictorPool,
     PredictResponse,
+    cut_objects,
     paint,
     predict,
 )
 from napari_sam._session import LayerRef, Session
+from napari_sam.core.frame import Frame
+from napari_sam.core.predictor import MaskPrediction
 from napari_sam.testing import SCORES, FakePredictor
 
 
@@ -356,12 +359,13 @@ def test_a_plane_of_colours_keeps_them():
 
 
 def test_patch_is_the_bounding_box():
-    mask = np.zeros((20, 30), bool)
-    mask[3:7, 10:12] = True
-    patch = MaskPatch.cut(mask, 0.5)
-    assert patch.offset == (3, 10)
-    assert patch.mask.shape == (4, 2)
-    assert MaskPatch.cut(np.zeros((20, 30), bool), 0.5).mask.size == 0
+    frame = Frame((20, 30), (20, 30), (20, 30), 1)
+    logits = np.full((1, 2, 20, 30), -5, np.float32)
+    logits[0, 0, 3:7, 10:12] = 5
+    scores = np.array([[0.5, 0.25]], np.float32)
+    ((patch, nothing),) = cut_objects(MaskPrediction(logits, scores, frame))
+    assert (patch.offset, patch.mask.shape, patch.score) == ((3, 10), (4, 2), 0.5)
+    assert nothing.mask.size == 0
 
 
 def test_the_better_score_stays_on_top():

@@ -173,6 +173,7 @@ def collect(
             numbers += [number] * len(records)
             prompts += len(batch)
             yield Progress(done - grid.left, total, message)
+        yield Progress(done, total, message)  # an adaptive grid may leave out its last points
     least = _least_score(params)
     return Candidates(
         tuple(found), shape, np.array(numbers, np.intp), len(crops), least,

@@ -12,10 +12,13 @@ from PIL import Image
 from scipy import ndimage
 
 from napari_sam.core.masks import MaskRecord
+from napari_sam.core.regions import Region
 
 FINE = 8  # picture pixels per grid step that the contrast is measured on
 FIRST_SHARE = 1 / 16  # of the grid: every 4th point along each side, asked whatever is there
 LEAST_CONTRAST = 0.1  # of the strongest: flatter places have no object
+REACH = 0.75  # grid steps around a point that are looked at
+HALO = 2  # small pixels around a found object that its blurred edge reaches
 LARGE = 0.1  # of the crop: so large a mask may be a group or the background
 
 
@@ -58,7 +61,7 @@ class FullGrid:
 
 
 class AdaptiveGrid:
-    """From coarse to fine, leaving out points that lie on a mask found or on a flat place.
+    """From coarse to fine, only where no mask was found and something can be seen beside those.
 
     Parameters
     ----------
@@ -81,37 +84,98 @@ class AdaptiveGrid:
         origin: tuple[int, int],
     ) -> None:
         self._queue = dither_order(side)
+        self._first = round(len(points) * FIRST_SHARE)
         self._pixels = np.floor(points + 0.5).astype(np.int64) + np.array(origin)
         self._most_area = LARGE * picture.shape[0] * picture.shape[1]
         self._open = np.ones(len(points), bool)
-        contrast = local_contrast(picture, points, side)
-        flat = contrast < LEAST_CONTRAST * contrast.max(initial=0.0)
-        flat[self._queue[: round(len(points) * FIRST_SHARE)]] = False
-        self._open &= ~flat
+        self._scene = Scene(picture, side, origin=origin)
+        self._weak = LEAST_CONTRAST * self._scene.contrast(self._pixels).max(initial=0)
 
     def next(self, most: int) -> NDArray[np.intp]:
         """The coarsest points that are still open."""
+        if self._first:
+            most = min(most, self._first)
+            self._first -= most
+            batch, self._queue = self._queue[:most], self._queue[most:]
+            return batch
         self._queue = self._queue[self._open[self._queue]]
+        self._queue = self._queue[self._scene.contrast(self._pixels[self._queue]) > self._weak]
         batch, self._queue = self._queue[:most], self._queue[most:]
         return batch
 
     def found(self, records: Sequence[MaskRecord]) -> None:
-        """Close the points that lie on these masks, unless a mask is so large that it may hide some."""
+        """Close the points on these masks; not on one so large that it may be a group."""
         for record in records:
             if record.area > self._most_area:
                 continue
-            start = np.array([side.start for side in record.region])
-            stop = np.array([side.stop for side in record.region])
-            inside = ((self._pixels >= start) & (self._pixels < stop)).all(1) & self._open
-            if inside.any():
-                places = np.flatnonzero(inside)
-                y, x = (self._pixels[places] - start).T
-                self._open[places] = ~record.patch[y, x]
+            patch, corner = record.patch, [side.start for side in record.region]
+            self._open &= ~_on(patch, self._pixels - np.array(corner))
+            self._scene.explain(patch, record.region)
 
     @property
     def left(self) -> int:
-        """How many points are still open."""
+        """How many points may still be asked."""
         return int(self._open[self._queue].sum())
+
+
+class Scene:
+    """Where a picture varies, beside the objects that explain it.
+
+    Held at about eight pixels per grid step, so small whatever the picture's size.
+
+    Parameters
+    ----------
+    picture, side, origin
+        As for :class:`AdaptiveGrid`.
+    """
+
+    def __init__(
+        self, picture: NDArray[np.uint8], side: int, *, origin: tuple[int, int]
+    ) -> None:
+        step = max(1.0, min(picture.shape[:2]) / side)
+        self._factor, self._origin = max(1, int(step / FINE)), np.array(origin)
+        small = np.asarray(Image.fromarray(picture).reduce(self._factor), np.float32)
+        self._smooth = ndimage.gaussian_filter(small, (1, 1, 0))
+        self._explained = np.zeros(small.shape[:2], bool)
+        self._window = (2 * max(1, round(REACH * step / self._factor)) + 1,) * 2 + (1,)
+        self._centres = [
+            np.floor((np.arange(n) + 0.5) * self._factor).astype(np.int64) + start
+            for n, start in zip(small.shape, origin, strict=False)
+        ]
+
+    def explain(self, patch: NDArray[np.bool_], region: Region) -> None:
+        """Leave out a found object, given as for a record."""
+        ranges = [
+            np.arange(*np.searchsorted(centres, (side.start, side.stop)))
+            for centres, side in zip(self._centres, region, strict=True)
+        ]
+        y, x = (
+            centres[there] - side.start
+            for centres, there, side in zip(self._centres, ranges, region, strict=True)
+        )
+        self._explained[np.ix_(*ranges)] |= patch[np.ix_(y, x)]
+
+    def contrast(self, pixels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N,) range of the picture near each pixel (y, x of the image), objects left out.
+
+        Between the lightest and the darkest place, of the colour where it is largest; noise is
+        averaged out.
+        """
+        hidden = ndimage.binary_dilation(self._explained, iterations=HALO)[..., None]
+        highest = ndimage.maximum_filter(np.where(hidden, -np.inf, self._smooth), self._window)
+        lowest = ndimage.minimum_filter(np.where(hidden, np.inf, self._smooth), self._window)
+        last = np.array(highest.shape[:2]) - 1
+        y, x = np.clip((pixels - self._origin) // self._factor, 0, last).T
+        return np.maximum((highest[y, x] - lowest[y, x]).max(1), 0).astype(np.float32)
+
+
+def _on(patch: NDArray[np.bool_], pixels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) whether pixels, y and x within a patch, lie on its object."""
+    inside = ((pixels >= 0) & (pixels < patch.shape)).all(1)
+    on = np.zeros(len(pixels), bool)
+    y, x = pixels[inside].T
+    on[inside] = patch[y, x]
+    return on
 
 
 def dither_order(side: int) -> NDArray[np.intp]:
@@ -126,21 +190,3 @@ def dither_order(side: int) -> NDArray[np.intp]:
         rank = 4 * rank + 2 * ((x ^ y) & 1) + (y & 1)
         y, x = y >> 1, x >> 1
     return np.argsort(rank, kind="stable")
-
-
-def local_contrast(
-    picture: NDArray[np.uint8], points: NDArray[np.float64], side: int
-) -> NDArray[np.float32]:
-    """(N,) how much the picture varies within a grid step around each point, noise averaged out.
-
-    The difference between the lightest and the darkest place, of the colour where it is largest.
-    """
-    step = max(1.0, min(picture.shape[:2]) / side)
-    factor = max(1, int(step / FINE))
-    small = np.asarray(Image.fromarray(picture).reduce(factor), np.float32)
-    smooth = ndimage.gaussian_filter(small, (1, 1, 0))
-    size = (2 * max(1, round(step / factor)) + 1,) * 2 + (1,)
-    spread = ndimage.maximum_filter(smooth, size) - ndimage.minimum_filter(smooth, size)
-    last = np.array(spread.shape[:2]) - 1
-    y, x = np.clip((points / factor).astype(np.intp), 0, last).T
-    return np.asarray(spread.max(2)[y, x], np.float32)
