@@ -129,9 +129,7 @@ class Scene:
         As for :class:`AdaptiveGrid`.
     """
 
-    def __init__(
-        self, picture: NDArray[np.uint8], side: int, *, origin: tuple[int, int]
-    ) -> None:
+    def __init__(self, picture: NDArray[np.uint8], side: int, *, origin: tuple[int, int]) -> None:
         step = max(1.0, min(picture.shape[:2]) / side)
         self._factor, self._origin = max(1, int(step / FINE)), np.array(origin)
         small = np.asarray(Image.fromarray(picture).reduce(self._factor), np.float32)
