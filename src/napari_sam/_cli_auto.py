@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from napari_sam.core.masks import MaskRecord
     from napari_sam.core.predictor import Predictor
 
-_GRID, _FILTER, _RESULT = "Where to ask", "What stays", Result
+_GRID, _FILTER, _RESULT = "Where to ask", "What stays", "Results"
 
 
 class Level(StrEnum):
