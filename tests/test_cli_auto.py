@@ -115,7 +115,7 @@ def test_sizes_border_and_overlap(image: Path, predictor: Predictor) -> None:
     predictor.radius = 9  # discs of neighbouring points overlap, the outer ones touch the border
     assert auto(image, "--box-nms-thresh", "1", "--drop-border").exit_code == 0
     assert len(areas(output)) == 2 * 3
-    left_out = auto(image, "--box-nms-thresh", "1", "--min-area", "200", "--force")
+    left_out = auto(image, "--box-nms-thresh", "1", "--min-area", "250", "--force")
     assert "left out by size or border" in left_out.stdout
     assert auto(image, "--max-area", "10", "--force").exit_code == 0
     assert areas(output) == []
