@@ -23,8 +23,8 @@ OWNERS = {
     "PyQt6": (),
     "superqt": ("_widget.py", "_panels/"),
     "magicgui": ("_forms.py",),
-    "psygnal": ("_session.py",),
-    "typer": ("_cli.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
+    "psygnal": ("_session.py", "_everything.py"),
+    "typer": ("_cli.py", "_cli_auto.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
               "evaluation/report.py"),
     "torchvision": (),
     "timm": (),
@@ -42,7 +42,12 @@ OWNERS = {
 
 # Files that need the extra [napari]; all others must do without.
 NAPARI_SIDE = ("_layers/", "_panels/", "_widget.py", "_jobs.py", "_forms.py", "_demo.py")
-EXTRA_FILES = {"core/engines/openvino.py": "openvino", "core/engines/onnx.py": "onnx"}
+# Files that need another extra, and which.
+EXTRA_FILES = {
+    "core/engines/openvino.py": "openvino",
+    "core/engines/onnx.py": "onnx",
+    "extras/coco.py": "coco",
+}
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
 
@@ -129,7 +134,9 @@ def test_light_imports_stay_light(code: str) -> None:
     assert not loaded_after(code) & {*ENGINES, "napari", "qtpy", "PyQt6", "zarr"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["models", "list"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["segment", "--help"], ["auto", "--help"], ["models", "list"]]
+)
 def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
     code = f"import napari_sam._cli as cli; cli.app({arguments!r}, standalone_mode=False)"
     assert not loaded_after(code) & set(HEAVY)

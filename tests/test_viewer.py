@@ -214,6 +214,38 @@ def test_a_scaled_plane_of_a_stack(open_window):
     assert tuple(labels.scale) == (3.0, 0.5, 0.5)
 
 
+def test_candidates_are_dropped_by_clicks_and_committed(open_window):
+    window = open_window(image_2d())
+    dock, tool = window.dock, window.dock.everything
+
+    def settled():
+        return tool.selection is not None and tool.selection.request is tool._asked
+
+    panel = dock.everything_panel
+    dock.tabs.setCurrentWidget(panel)
+    panel.points.setValue(2)
+    panel.sliders["pred_iou_thresh"].slider.setValue(70)
+    panel.run.click()
+    window.qtbot.waitUntil(settled, timeout=60000)
+    assert panel.count.text() == "4 of 8 candidates"
+    window.click(30, 40)
+    window.qtbot.waitUntil(lambda: settled() and len(tool.selection.kept) == 3, timeout=20000)
+    window.drag((90, 120), (70, 100))  # moves the picture, drops nothing
+    window.viewer.reset_view()
+    window.qtbot.wait(50)
+    assert len(tool.dropped) == 1
+    window.click(90, 120)
+    window.click(90, 120)
+    window.qtbot.waitUntil(settled, timeout=20000)
+    assert len(tool.dropped) == 1
+    window.key(Qt.Key.Key_Return)
+    labels = window.layer("image labels").data
+    assert [labels[30, 40], labels[30, 120] > 0, labels[90, 40] > 0, labels[90, 120] > 0] == [
+        0, True, True, True,
+    ]  # fmt: skip
+    assert sorted(np.unique(labels)) == [0, 1, 2, 3]
+
+
 def test_napari_opens_the_dock_and_takes_it_away(make_napari_viewer, qtbot):
     import npe2
 

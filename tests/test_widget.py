@@ -377,3 +377,126 @@ def test_a_download_can_be_cancelled(open_dock, qtbot, monkeypatch):
     qtbot.waitUntil(lambda: not dock.session.busy, timeout=2000)
     assert not here
     assert dock.model_panel.download.isVisible()
+
+
+# --- the tab Everything -----------------------------------------------------------------------
+
+
+def everywhere(dock, qtbot, points=2):
+    """Run the tool and wait: the fake model gives discs of radius 8, and smaller surer ones."""
+    panel = dock.everything_panel
+    dock.tabs.setCurrentWidget(panel)
+    panel.points.setValue(points)
+    panel.sliders["pred_iou_thresh"].slider.setValue(70)
+    panel.run.click()
+    qtbot.waitUntil(lambda: dock.everything.selection is not None, timeout=LONG_MS)
+    return panel
+
+
+def settled(dock):
+    tool = dock.everything
+    return lambda: tool.selection.request is tool._asked
+
+
+def big_image():
+    return np.zeros((80, 100), np.uint8)
+
+
+def test_everything_is_run_chosen_and_committed(open_dock, qtbot):
+    dock = open_dock(big_image())
+    panel = everywhere(dock, qtbot)
+    layer = dock.viewer.layers["candidates"]
+    assert layer.visible
+    assert dock.viewer.layers.selection.active is layer
+    assert panel.count.text() == "4 of 8 candidates"
+    assert not any("MainThread" in name for name in dock.predictor.threads)
+    panel.sliders["pred_iou_thresh"].slider.setValue(95)
+    qtbot.waitUntil(settled(dock), timeout=LONG_MS)
+    assert panel.count.text() == "0 of 8 candidates"
+    panel.sliders["pred_iou_thresh"].slider.setValue(70)
+    qtbot.waitUntil(settled(dock), timeout=LONG_MS)
+    panel.commit.click()
+    labels = dock.viewer.layers["image labels"]
+    assert labels.data.max() == 4
+    assert not layer.visible
+    assert "4 objects are labels 1 to 4" in dock.job_panel.message.text()
+    labels.undo()  # napari's own undo: one step
+    assert not labels.data.any()
+    labels.redo()
+    dock.mask_panel.undo.click()
+    assert not labels.data.any()
+
+
+def test_labels_that_are_there_stay_unless_they_may_be_replaced(open_dock, qtbot):
+    dock = open_dock(big_image())
+    click(dock, 20, 25)
+    wait_mask(qtbot, dock)
+    dock.mask_panel.commit.click()
+    labels = dock.viewer.layers["image labels"]
+    first = labels.data == 1
+    click(dock, 5, 5)
+    wait_mask(qtbot, dock)
+    prompts = dock.session.prompts
+    panel = everywhere(dock, qtbot)
+    panel.commit.click()
+    assert (first <= (labels.data == 1)).all()
+    assert sorted(np.unique(labels.data)) == [0, 1, 2, 3, 4]  # one was labelled already
+    assert dock.session.prompts == prompts
+    dock.session.undo_commit()
+    assert dock.session.prompts == prompts
+    assert sorted(np.unique(labels.data)) == [0, 1]
+    panel.replace.setChecked(True)
+    qtbot.waitUntil(settled(dock), timeout=LONG_MS)
+    panel.commit.click()
+    assert 1 not in labels.data
+    assert len(np.unique(labels.data)) == 1 + 4
+
+
+def test_everything_on_a_plane_of_a_stack(open_dock, qtbot):
+    viewer = ViewerModel()
+    viewer.add_image(np.zeros((3, 80, 100), np.uint8), name="image", scale=(4, 2, 2))
+    viewer.dims.set_current_step(0, 1)
+    dock = open_dock(viewer=viewer)
+    panel = everywhere(dock, qtbot)
+    layer = viewer.layers["candidates"]
+    assert layer.data.shape == (1, 80, 100)
+    assert tuple(layer.translate) == (4, 0, 0)
+    viewer.dims.set_current_step(0, 2)  # the candidates stay where they were found
+    panel.commit.click()
+    filled = viewer.layers["image labels"].data.any(axis=(1, 2))
+    assert filled.tolist() == [False, True, False]
+
+
+def test_a_run_shows_its_progress_and_is_cancelled(open_dock, qtbot):
+    dock = open_dock(big_image(), predictor=FakePredictor(encode_s=1.0))
+    dock.everything_panel.run.click()
+    qtbot.waitUntil(dock.job_panel.bar.isVisible, timeout=LONG_MS)
+    dock.job_panel.cancel.click()
+    qtbot.waitUntil(lambda: not dock.session.busy, timeout=LONG_MS)
+    assert dock.everything.selection is None
+    assert "Cancelled" in dock.job_panel.message.text()
+
+
+def test_an_image_that_has_changed_is_not_committed_to(open_dock, qtbot):
+    dock = open_dock(big_image())
+    panel = everywhere(dock, qtbot)
+    dock.viewer.layers["image"].data = np.ones((80, 100), np.uint8)
+    panel.commit.click()
+    assert "image labels" not in dock.viewer.layers
+    assert "Run again" in dock.job_panel.message.text()
+
+
+def test_tabs_bring_their_layer_to_the_front(open_dock, qtbot):
+    dock = open_dock(big_image())
+    everywhere(dock, qtbot)
+    layers = dock.viewer.layers
+    dock.tabs.setCurrentIndex(0)
+    assert layers.selection.active is layers["prompts: points"]
+    dock.tabs.setCurrentIndex(1)
+    assert layers.selection.active is layers["candidates"]
+    layers.remove("candidates")
+    dock.tabs.setCurrentIndex(0)
+    dock.tabs.setCurrentIndex(1)
+    dock.everything.toggle(20, 25)
+    qtbot.waitUntil(settled(dock), timeout=LONG_MS)
+    assert "candidates" in layers

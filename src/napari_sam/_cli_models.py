@@ -1,6 +1,7 @@
 """``napari-sam models``: list, download, verify. Shows what registry and weights know."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,10 +15,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from napari_sam._cli_options import Verbose
+from napari_sam._cli_options import Backend, Precision, Verbose
 from napari_sam.core.registry import MODELS, ModelSpec, get_spec
 
-__all__ = ["app", "fetch"]
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import Predictor
+
+__all__ = ["app", "fetch", "load"]
 
 app = typer.Typer(no_args_is_help=True, help="Which models there are; get them, check them.")
 
@@ -93,6 +97,27 @@ def fetch(spec: ModelSpec) -> str:
             bar.update(
                 task, completed=step.done, total=step.total or None, description=step.message
             )
+
+
+def load(
+    model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
+) -> "Predictor":
+    """The predictor of a command; its weights are fetched first if they are not here."""
+    from napari_sam import load_predictor
+    from napari_sam.core.engines import check_choice
+    from napari_sam.core.weights import find
+
+    spec = get_spec(model)
+    check_choice(backend.value, precision.value, device=device)  # before a download
+    if weights is None and find(spec) is None:
+        fetch(spec)
+    return load_predictor(
+        model,
+        weights=weights,
+        device=device,
+        precision=precision.value,  # type: ignore[arg-type]
+        backend=backend.value,
+    )
 
 
 def _megabytes(spec: ModelSpec) -> str:

@@ -5,19 +5,32 @@ Knows the spelling of options; knows neither models nor files.
 
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
-from typing import Annotated, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from napari_sam.core.intensity import Intensity
 
 __all__ = [
     "Backend",
     "BackendName",
+    "Channels",
     "Device",
     "ExitCode",
+    "Force",
+    "ImagePath",
+    "IntensityRange",
     "ModelName",
+    "Overlay",
+    "PlaneIndex",
     "Precision",
     "PrecisionName",
     "Verbose",
+    "WeightsPath",
+    "indices",
+    "intensity_of",
     "numbers",
 ]
 
@@ -90,6 +103,39 @@ BackendName = Annotated[
     ),
 ]
 
+ImagePath = Annotated[
+    Path,
+    typer.Argument(metavar="IMAGE", help="A .png, .jpg, .tif, .npy or .zarr (OME-Zarr)."),
+]
+WeightsPath = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="FILE", help="Weights to use instead of the model's own."),
+]
+IntensityRange = Annotated[
+    str,
+    typer.Option(
+        "--intensity",
+        metavar="RANGE",
+        help="What becomes black and white for the model: percentile (of the image),"
+        " per-channel, as_is (8 bit), or two values low,high.",
+    ),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", metavar="C,...", help="Channels to use, from 0. Default: all."),
+]
+PlaneIndex = Annotated[
+    str | None, typer.Option("--plane", metavar="T,Z", help="Which plane of a stack, from 0.")
+]
+Overlay = Annotated[
+    Path | None,
+    typer.Option("--overlay", metavar="FILE", help="Also draw the objects over the image: .png"),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", "-f", metavar="", help="Replace results that are there already."),
+]
+
 
 def numbers(text: str, kind: Callable[[str], _Number], *, names: str) -> tuple[_Number, ...]:
     """Numbers between commas, such as ``120,85``.
@@ -115,3 +161,16 @@ def numbers(text: str, kind: Callable[[str], _Number], *, names: str) -> tuple[_
     if len(values) != names.count(",") + 1:
         raise typer.BadParameter(f"{text!r} is not {names}: numbers between commas, no spaces.")
     return values
+
+
+def indices(text: str | None) -> tuple[int, ...] | None:
+    """Any number of whole numbers between commas; None stays None."""
+    return None if text is None else numbers(text, int, names=text)
+
+
+def intensity_of(text: str) -> "Intensity":
+    """What ``--intensity`` says."""
+    if text in ("percentile", "per-channel", "as_is"):
+        return text  # type: ignore[return-value]
+    low, high = numbers(text, float, names="low,high")
+    return (low, high)

@@ -5,6 +5,7 @@ Knows the options and what is told to the user; objects, files and the model are
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,95 +14,86 @@ from rich.console import Console
 from rich.table import Table
 
 import napari_sam
-from napari_sam._cli_models import fetch
+from napari_sam._cli_models import load
 from napari_sam._cli_options import (
     Backend,
     BackendName,
+    Channels,
     Device,
+    Force,
+    ImagePath,
+    IntensityRange,
     ModelName,
+    Overlay,
+    PlaneIndex,
     Precision,
     PrecisionName,
     Verbose,
+    WeightsPath,
+    indices,
+    intensity_of,
     numbers,
 )
-from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_sam._objects import ObjectPrompt
     from napari_sam.core.intensity import Intensity
     from napari_sam.core.predictor import MaskPrediction, Predictor
 
+    Labels = NDArray[np.uint32]
+
 MOST_ROWS = 20
 
 
+Points = Annotated[
+    list[str] | None,
+    typer.Option("--point", "-p", metavar="Y,X", help="A pixel on the object. Repeatable."),
+]
+Negatives = Annotated[
+    list[str] | None,
+    typer.Option("--negative", "-n", metavar="Y,X", help="A pixel beside it. Repeatable."),
+]
+Boxes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--box",
+        "-b",
+        metavar="Y0,X0,Y1,X1",
+        help="Around one object. Repeatable: more objects.",
+    ),
+]
+Each = Annotated[
+    bool, typer.Option("--each", metavar="", help="Every --point is an object of its own.")
+]
+LabelsPath = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="The label image: .tif, .png, .npy or .zarr."
+    ),
+]
+
+
 def segment(
-    image: Annotated[
-        Path,
-        typer.Argument(metavar="IMAGE", help="A .png, .jpg, .tif, .npy or .zarr (OME-Zarr)."),
-    ],
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The label image: .tif, .png, .npy or .zarr."
-        ),
-    ],
-    point: Annotated[
-        list[str] | None,
-        typer.Option("--point", "-p", metavar="Y,X", help="A pixel on the object. Repeatable."),
-    ] = None,
-    negative: Annotated[
-        list[str] | None,
-        typer.Option("--negative", "-n", metavar="Y,X", help="A pixel beside it. Repeatable."),
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box",
-            "-b",
-            metavar="Y0,X0,Y1,X1",
-            help="Around one object. Repeatable: more objects.",
-        ),
-    ] = None,
-    each: Annotated[
-        bool, typer.Option("--each", metavar="", help="Every --point is an object of its own.")
-    ] = False,
+    image: ImagePath,
+    output: LabelsPath,
+    point: Points = None,
+    negative: Negatives = None,
+    box: Boxes = None,
+    each: Each = False,
     model: ModelName = DEFAULT_MODEL,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights", metavar="FILE", help="Weights to use instead of the model's own."
-        ),
-    ] = None,
+    weights: WeightsPath = None,
     device: Device = "auto",
     precision: PrecisionName = Precision.EXACT,
     backend: BackendName = Backend.AUTO,
-    intensity: Annotated[
-        str,
-        typer.Option(
-            "--intensity",
-            metavar="RANGE",
-            help="What becomes black and white for the model: percentile (of the image),"
-            " per-channel, as_is (8 bit), or two values low,high.",
-        ),
-    ] = "percentile",
-    channels: Annotated[
-        str | None,
-        typer.Option("--channels", metavar="C,...", help="Channels to use, from 0. Default: all."),
-    ] = None,
-    plane: Annotated[
-        str | None,
-        typer.Option("--plane", metavar="T,Z", help="Which plane of a stack, from 0."),
-    ] = None,
-    overlay: Annotated[
-        Path | None,
-        typer.Option(
-            "--overlay", metavar="FILE", help="Also draw the objects over the image: .png"
-        ),
-    ] = None,
-    force: Annotated[
-        bool,
-        typer.Option("--force", "-f", metavar="", help="Replace results that are there already."),
-    ] = False,
+    intensity: IntensityRange = "percentile",
+    channels: Channels = None,
+    plane: PlaneIndex = None,
+    overlay: Overlay = None,
+    force: Force = False,
     verbose: Verbose = False,
 ) -> None:
     """Segment the objects that you point at.
@@ -128,33 +120,60 @@ def segment(
     The first object gets label 1, the second 2, and so on; where they overlap the surer one stays.
     """
     from napari_sam._image_files import read_plane
-    from napari_sam._objects import check_objects, decode_objects
-    from napari_sam._result_files import draw_overlay, write_labels, write_picture
+    from napari_sam._objects import check_objects
 
     objects = _objects(point or [], negative or [], box or [], each=each)
-    chosen_intensity = _intensity(intensity)
-    chosen_channels = _indices(channels)
+    view = View(intensity_of(intensity), indices(channels))
     _check_places(image, output, overlay, force=force)
-    pixels = read_plane(image, _indices(plane))
+    pixels = read_plane(image, indices(plane))
     check_objects(objects, (pixels.shape[0], pixels.shape[1]))
+    predictor = load(model, weights, device, precision, backend)
+    prediction, labels, seconds = _predict(predictor, pixels, view, objects)
+    provenance = _provenance(image, plane, predictor, weights, intensity, channels, objects)
+    _write(output, overlay, labels, pixels, view, provenance)
+    _tell(output, overlay, predictor, prediction, seconds)
 
-    predictor = _load(model, weights, device, precision, backend)
+
+@dataclass(frozen=True)
+class View:
+    """How pixel values become what the model sees."""
+
+    intensity: "Intensity"
+    channels: tuple[int, ...] | None
+
+
+def _predict(
+    predictor: "Predictor",
+    pixels: "NDArray[Any]",
+    view: View,
+    objects: "Sequence[ObjectPrompt]",
+) -> "tuple[MaskPrediction, Labels, tuple[float, float]]":
+    """The prediction, its label image, and the seconds that the image and the objects took."""
+    from napari_sam._objects import decode_objects
+
     started = time.perf_counter()
     with Console(stderr=True).status("computing the image embedding"):
-        embedding = predictor.encode(pixels, intensity=chosen_intensity, channels=chosen_channels)
+        embedding = predictor.encode(pixels, intensity=view.intensity, channels=view.channels)
     encoded = time.perf_counter()
     prediction = decode_objects(predictor, embedding, objects)
     labels = prediction.to_labels()
-    decoded = time.perf_counter()
+    return prediction, labels, (encoded - started, time.perf_counter() - encoded)
 
-    provenance = _provenance(image, plane, predictor, weights, intensity, channels, objects)
+
+def _write(
+    output: Path,
+    overlay: Path | None,
+    labels: "Labels",
+    pixels: "NDArray[Any]",
+    view: View,
+    provenance: dict[str, Any],
+) -> None:
+    from napari_sam._result_files import draw_overlay, write_labels, write_picture
+
     write_labels(output, labels, provenance=provenance)
     if overlay is not None:
-        picture = napari_sam.to_picture(
-            pixels, intensity=chosen_intensity, channels=chosen_channels
-        )
+        picture = napari_sam.to_picture(pixels, intensity=view.intensity, channels=view.channels)
         write_picture(overlay, draw_overlay(picture, labels))
-    _tell(output, overlay, predictor, prediction, (encoded - started, decoded - encoded))
 
 
 def _objects(
@@ -174,17 +193,6 @@ def _objects(
     )
 
 
-def _intensity(text: str) -> "Intensity":
-    if text in ("percentile", "per-channel", "as_is"):
-        return text  # type: ignore[return-value]
-    low, high = numbers(text, float, names="low,high")
-    return (low, high)
-
-
-def _indices(text: str | None) -> tuple[int, ...] | None:
-    return None if text is None else numbers(text, int, names=text)
-
-
 def _check_places(image: Path, output: Path, overlay: Path | None, *, force: bool) -> None:
     """Everything that would make the result useless is said before the computation."""
     from napari_sam._result_files import LABEL_SUFFIXES, PICTURE_SUFFIXES, check_output
@@ -198,25 +206,6 @@ def _check_places(image: Path, output: Path, overlay: Path | None, *, force: boo
         check_output(path, force=force, source=image)
     if output == overlay:
         raise typer.BadParameter("--output and --overlay are the same file.")
-
-
-def _load(
-    model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
-) -> "Predictor":
-    from napari_sam.core.engines import check_choice
-    from napari_sam.core.weights import find
-
-    spec = get_spec(model)
-    check_choice(backend.value, precision.value, device=device)  # before a download
-    if weights is None and find(spec) is None:
-        fetch(spec)
-    return napari_sam.load_predictor(
-        model,
-        weights=weights,
-        device=device,
-        precision=precision.value,  # type: ignore[arg-type]
-        backend=backend.value,
-    )
 
 
 def _provenance(

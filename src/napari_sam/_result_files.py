@@ -18,12 +18,20 @@ from PIL import Image, PngImagePlugin
 
 from napari_sam.errors import ImageError
 
-__all__ = ["LABEL_SUFFIXES", "check_output", "draw_overlay", "write_labels", "write_picture"]
+__all__ = [
+    "LABEL_SUFFIXES",
+    "check_output",
+    "draw_overlay",
+    "write_json",
+    "write_labels",
+    "write_picture",
+]
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Provenance = Mapping[str, Any]
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr")
+LAYER_SUFFIXES = (".tif", ".tiff", ".npy")
 PICTURE_SUFFIXES = (".png",)
 PROVENANCE_KEY = "napari-sam"
 MOST_LABELS_16_BIT = np.iinfo(np.uint16).max
@@ -71,7 +79,8 @@ def write_labels(path: Path, labels: NDArray[np.uint32], *, provenance: Provenan
     path
         ``.tif``, ``.png`` (16 bit), ``.npy`` or ``.zarr`` (OME-Zarr 0.5 label image).
     labels
-        (H, W), 0 background. Stored as uint16, or as uint32 beyond 65535 objects.
+        (H, W), 0 background; for a ``.tif`` or ``.npy`` also (L, H, W). Stored as uint16, or as
+        uint32 beyond 65535 objects.
     provenance
         How it was made, as JSON values; kept in the file (a ``.npy`` has no room for it).
 
@@ -100,6 +109,16 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     _replace(path, lambda part: Image.fromarray(picture).save(part, format="png"))
 
 
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON values as UTF-8, atomically."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    _replace(path, write)
+
+
 def draw_overlay(picture: NDArray[np.uint8], labels: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """Objects in translucent colours with full outlines over a picture, both (H, W, ...)."""
     from skimage.color import hsv2rgb
@@ -120,8 +139,9 @@ def _write_png(part: Path, labels: Labels, provenance: Provenance) -> None:
 
 
 def _write_tiff(part: Path, labels: Labels, provenance: Provenance) -> None:
+    axes = "YX" if labels.ndim == 2 else "QYX"
     tifffile.imwrite(
-        part, labels, compression="zlib", metadata={"axes": "YX", PROVENANCE_KEY: provenance}
+        part, labels, compression="zlib", metadata={"axes": axes, PROVENANCE_KEY: provenance}
     )
 
 

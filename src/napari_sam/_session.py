@@ -41,12 +41,13 @@ class LayerRef:
 class Commit:
     """Objects to be written to the output, and after that how to take them back.
 
+    ``prompts`` come back with the undo; None: it has none and leaves the present ones alone.
     ``edit`` is whatever the layers need for the undo; it is None until they have written.
     """
 
     plane: Plane
     patches: tuple[MaskPatch, ...]
-    prompts: PromptSet
+    prompts: PromptSet | None
     edit: Any = None
 
 
@@ -252,9 +253,7 @@ class Session:
         if response.generation != self.generation:
             return
         self.candidate = response.best
-        if response.runtime != self.runtime:
-            self.runtime = response.runtime
-            self.model_changed.emit()
+        self.set_runtime(response.runtime)
         self._show(response)
         if all(patch.mask.size == 0 for patch in self.preview):
             self.say("The model found no object there. Move the point, or draw a box.")
@@ -321,7 +320,10 @@ class Session:
         """The layers have written a commit: on to the next object."""
         self._commits.append(commit)
         del self._commits[:-COMMITS_KEPT]
-        self._drop_prompts()
+        if commit.prompts is None:
+            self.prompts_changed.emit()  # they have not, but what can be undone has
+        else:
+            self._drop_prompts()
         self.say(message)
 
     @property
@@ -336,8 +338,12 @@ class Session:
             return
         commit = self._commits.pop()
         self.undo_commit_requested.emit(commit)
-        self._history.clear()
-        self._replace(commit.prompts)
+        if commit.prompts is None:
+            self.prompts_changed.emit()
+            self.say("The last objects are out of the labels again.")
+        else:
+            self._history.clear()
+            self._replace(commit.prompts)
 
     def undo(self) -> None:
         """Take back the last edit of a prompt or, where there is none, the last commit."""
@@ -357,6 +363,12 @@ class Session:
         """Ask the workers to stop."""
         self.generation += 1
         self.cancel_requested.emit()
+
+    def set_runtime(self, line: str) -> None:
+        """What the model has run on."""
+        if line != self.runtime:
+            self.runtime = line
+            self.model_changed.emit()
 
     def say(self, message: str) -> None:
         """Tell the user."""

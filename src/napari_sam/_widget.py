@@ -8,16 +8,20 @@ import numpy as np
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_sam._everything import Everything
 from napari_sam._jobs import LatestJob
 from napari_sam._layers.binding import Binding
+from napari_sam._layers.candidates import CandidateLayer
+from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
 from napari_sam._panels.prompt import PromptPanel
+from napari_sam._panels.rows import column
 from napari_sam._predict import (
     EmbeddingCache,
     Load,
@@ -28,6 +32,7 @@ from napari_sam._predict import (
     predictors,
 )
 from napari_sam._session import Session
+from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.registry import ModelSpec
 from napari_sam.core.weights import download
@@ -61,25 +66,31 @@ class SegmentAnything(QWidget):
     ) -> None:
         super().__init__()
         self.session = Session(model, weights_needed=load is None)
+        self.everything = Everything(self.session)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
         self._build()
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
+        self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self._connect()
+        self._connect_everything()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
+        self._candidates = CandidateLayer(self._binding, self.everything)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        self.destroyed.connect(partial(_let_go, self.session, self._binding, self._jobs))
+        states = (self.session, self.everything)
+        self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (self.clicks, self.downloads, self.pictures)
+        return (self.clicks, self.downloads, self.pictures, self.sweeps, self.choices)
 
     def shut(self) -> None:
         """Stop the work and leave the viewer; the Labels stay."""
         for job in self._jobs:
             job.close()
         self._binding.close()
+        self.everything.close()
         self.session.close()
 
     def event(self, event: QEvent | None) -> bool:
@@ -97,18 +108,16 @@ class SegmentAnything(QWidget):
         self.model_panel = ModelPanel(session)
         self.prompt_panel = PromptPanel(session)
         self.mask_panel = MaskPanel(session)
+        self.everything_panel = EverythingPanel(self.everything)
         self.job_panel = JobPanel(session)
         self.setMinimumWidth(LEAST_WIDTH)
+        self.tabs = QTabWidget()
+        self.tabs.addTab(column(self.prompt_panel, self.mask_panel, KeysPanel()), "Click")
+        self.tabs.addTab(self.everything_panel, "Everything")
+        self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 10, 4, 4)
-        for panel in (
-            self.image_panel,
-            self.model_panel,
-            self.prompt_panel,
-            self.mask_panel,
-            self.job_panel,
-            KeysPanel(),
-        ):
+        for panel in (self.image_panel, self.model_panel, self.tabs, self.job_panel):
             layout.addWidget(panel)
         layout.addStretch(1)
 
@@ -127,6 +136,27 @@ class SegmentAnything(QWidget):
         self.downloads.returned.connect(lambda _: session.downloaded())
         self.downloads.cancelled.connect(session.cancelled)
         self.pictures.returned.connect(lambda pair: self._binding.add_picture(*pair))
+
+    def _connect_everything(self) -> None:
+        everything = self.everything
+        everything.sweep_requested.connect(self._on_sweep)
+        everything.choose_requested.connect(self._on_choose)
+        self.sweeps.returned.connect(everything.accept_found)
+        self.sweeps.cancelled.connect(everything.cancelled)
+        self.choices.returned.connect(everything.accept_selection)
+
+    def _on_tab(self, index: int) -> None:
+        """Let the mouse and the keys be for the tool that is in front."""
+        if self.tabs.widget(index) is self.everything_panel:
+            self.everything.show()
+        else:
+            self.session.choose_tool(self.session.tool)
+
+    def _on_sweep(self, request: SweepRequest) -> None:
+        self.sweeps.submit(partial(sweep, request, load=self._load, cache=self._cache))
+
+    def _on_choose(self, request: ChooseRequest) -> None:
+        self.choices.submit(partial(choose, request))
 
     def _on_request(self, request: PredictRequest) -> None:
         self.clicks.submit(partial(predict, request, load=self._load, cache=self._cache))
@@ -159,8 +189,9 @@ def _make_picture(
     return to_picture(plane.read(), intensity=intensity), plane
 
 
-def _let_go(session: Session, binding: Binding, jobs: Any) -> None:
+def _let_go(states: tuple[Session, Everything], binding: Binding, jobs: Any) -> None:
     for job in jobs:
         job.cancel()
     binding.close(viewer_lives=False)
-    session.close()
+    for state in states:
+        state.close()

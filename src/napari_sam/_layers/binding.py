@@ -4,7 +4,7 @@ Knows napari's layers and the session; knows no Qt. What must not happen in the 
 event (adding a layer while one is added) goes through ``later``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,11 @@ class Binding:
         self._image: Image | None = None
         self._revision = 0
         self._own: dict[str, Layer] = {}
+        self.makers: dict[str, Callable[[Image], Layer]] = {
+            "points": prompts.make_points,
+            "boxes": prompts.make_boxes,
+            "preview": preview.make_preview,
+        }
         self._highest: dict[str, int] = {}
         self._writing = False
         self._closed = False
@@ -111,7 +116,7 @@ class Binding:
             return
         self._drop_own()
         if self._image is not None:
-            self._need("preview")  # now: a layer's controls take napari 0.2 s to build
+            self.need("preview")  # now: a layer's controls take napari 0.2 s to build
             self._on_tool()
 
     def _watch(self, image: Image | None) -> None:
@@ -150,7 +155,36 @@ class Binding:
         image = self._image
         return image is not None and plane.key[0] == image.unique_id  # type: ignore[index]
 
+    def has_pixels_of(self, plane: Plane) -> bool:
+        """Whether the image still has the pixels that a plane was made of."""
+        image = self._image
+        if image is None:
+            return False
+        data = image.data[0] if image.multiscale else image.data
+        now = (image.unique_id, id(data), self._revision)
+        return bool(plane.key[:3] == now)  # type: ignore[index]
+
+    def place_on(self, plane: Plane, position: Sequence[float]) -> tuple[float, float] | None:
+        """(y, x) on a plane of the image of a position in the viewer; None: on another plane."""
+        if self._image is None:
+            return None
+        pixels = planes.to_pixels(self._viewer, self._image, position)
+        return plane.project(tuple(map(float, pixels)))
+
     # --- our own layers ----------------------------------------------------------------------
+
+    @property
+    def image(self) -> Image | None:
+        """The image layer that is worked on."""
+        return self._image
+
+    def own(self, role: str) -> Layer | None:
+        """Our layer of this role, if it is there."""
+        return self._own.get(role)
+
+    def activate(self, layer: Layer) -> None:
+        """Let the mouse and the keys be for this layer."""
+        self._viewer.layers.selection.active = layer
 
     def _drop_own(self) -> None:
         for role in list(self._own):
@@ -158,18 +192,14 @@ class Binding:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
 
-    def _need(self, role: str) -> Layer:
+    def need(self, role: str) -> Layer:
         """Our layer of this role, made if it is not there."""
         assert self._image is not None
         if role not in self._own:
-            make: dict[str, Callable[[Image], Layer]] = {
-                "points": prompts.make_points,
-                "boxes": prompts.make_boxes,
-                "preview": preview.make_preview,
-            }
-            self._own[role] = layer = make[role](self._image)
+            self._own[role] = layer = self.makers[role](self._image)
             self._add(layer)
-            self._bind(layer)
+            if role in ("points", "boxes", "preview"):
+                self._bind(layer)
         return self._own[role]
 
     def _add(self, layer: Layer) -> None:
@@ -177,7 +207,7 @@ class Binding:
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         order = self._viewer.layers
-        for role in ("preview", "boxes", "points"):
+        for role in ("candidates", "preview", "boxes", "points"):
             own = self._own.get(role)
             if own is not None and own in order:
                 order.move(order.index(own), len(order))
@@ -207,7 +237,7 @@ class Binding:
         if self._image is None:
             return
         role = "boxes" if self._session.tool == "box" else "points"
-        layer = self._need(role)
+        layer = self.need(role)
         layer.visible = True
         self._viewer.layers.selection.active = layer
         if isinstance(layer, Shapes):
@@ -246,8 +276,8 @@ class Binding:
             return
         self._writing = True
         try:
-            points = self._need("points") if wanted.points else self._own.get("points")
-            boxes = self._need("boxes") if wanted.boxes else self._own.get("boxes")
+            points = self.need("points") if wanted.points else self._own.get("points")
+            boxes = self.need("boxes") if wanted.boxes else self._own.get("boxes")
             prompts.write_prompts(wanted, self._image, points=points, boxes=boxes)
         finally:
             self._writing = False
@@ -258,7 +288,7 @@ class Binding:
         response, patches = self._session.response, self._session.preview
         if self._image is None or ("preview" not in self._own and not patches):
             return
-        layer = self._need("preview")
+        layer = self.need("preview")
         assert isinstance(layer, Labels)
         plane = None if response is None else response.plane
         preview.show_preview(layer, self._image, plane=plane, patches=patches)
@@ -267,23 +297,23 @@ class Binding:
         if self._image is None or not self._is_current(commit.plane):
             return
         try:
-            labels = self._need_output()
-            token = _ref(labels).token
+            labels = self.need_output()
             edit = output.commit(
                 labels,
                 self._image,
                 plane=commit.plane,
                 patches=commit.patches,
-                known=self._highest.get(token),
+                known=self.highest(labels),
             )
         except (ImageError, MemoryError) as error:
             self._session.say(f"Not kept: {error}")
             return
-        self._highest[token] = max(edit.numbers, default=self._highest.get(token, 0))
+        self.note_edit(labels, edit)
         what = ", ".join(map(str, edit.numbers)) or "nothing (all was labelled already)"
         self._session.committed(with_edit(commit, edit), message=f"Kept as label {what}.")
 
-    def _need_output(self) -> Labels:
+    def need_output(self) -> Labels:
+        """The chosen output, or a new one."""
         chosen = self._find(self._session.output)
         if isinstance(chosen, Labels):
             return chosen
@@ -293,6 +323,15 @@ class Binding:
         self._highest[_ref(labels).token] = 0
         self._session.choose_output(_ref(labels).token)
         return labels
+
+    def highest(self, labels: Labels) -> int | None:
+        """The highest label of a layer that was written to before, as far as is known."""
+        return self._highest.get(_ref(labels).token)
+
+    def note_edit(self, labels: Labels, edit: output.LabelEdit) -> None:
+        """Labels have been given."""
+        token = _ref(labels).token
+        self._highest[token] = max(edit.numbers, default=self._highest.get(token, 0))
 
     def _on_undo_commit(self, commit: Commit) -> None:
         try:

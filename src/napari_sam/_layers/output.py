@@ -72,22 +72,62 @@ def commit(
     ImageError
         The layer cannot be written, or its pixels are not those of the image.
     """
+    offset, canvas = paint(patches, range(1, len(patches) + 1), np.uint32)
+    return commit_canvas(
+        labels,
+        image,
+        plane=plane,
+        offset=offset,
+        canvas=canvas,
+        known=known,
+        keep=labels.preserve_labels,
+    )
+
+
+def commit_canvas(
+    labels: Labels,
+    image: Image,
+    *,
+    plane: Plane,
+    offset: tuple[int, int],
+    canvas: NDArray[np.uint32],
+    known: int | None = None,
+    keep: bool = True,
+) -> LabelEdit:
+    """Write objects as new labels, without gaps: one edit of the layer, which napari's undo knows.
+
+    Parameters
+    ----------
+    labels, image, plane, known
+        As of :func:`commit`.
+    offset, canvas
+        Objects 1 to n, (h, w), and the pixel (y, x) of the plane where the canvas begins.
+    keep
+        Write on background only; an object with no pixel left gets no label.
+
+    Raises
+    ------
+    ImageError
+        As of :func:`commit`.
+    """
     moved = _on_labels(labels, image, plane)
+    before = np.zeros(canvas.shape, labels.data.dtype)
+    before[canvas != 0] = labels.data[_indices(canvas != 0, offset, moved)]
+    numbers = np.unique(np.where(before == 0, canvas, 0) if keep else canvas)
+    numbers = numbers[numbers != 0]
     first = highest_label(labels, known=known, plane=moved) + 1
-    dtype = np.dtype(labels.data.dtype)
-    last = first + len(patches) - 1
-    if last > np.iinfo(dtype).max:
+    last = first + len(numbers) - 1
+    if last > np.iinfo(before.dtype).max:
         raise ImageError(
-            f"{labels.name!r} ({dtype}) has no room for label {last}: choose another layer."
+            f"{labels.name!r} ({before.dtype}) has no room for label {last}: choose another layer."
         )
-    offset, canvas = paint(patches, list(range(first, last + 1)), dtype)
-    indices = _indices(canvas != 0, offset, moved)
-    before = np.zeros_like(canvas)
-    before[canvas != 0] = labels.data[indices]
-    if labels.preserve_labels:
-        canvas[before != 0] = 0
-    _write(labels, canvas, offset, moved)
-    return LabelEdit(weakref.ref(labels), moved, offset, canvas, before)
+    new = np.zeros(int(canvas.max(initial=0)) + 1, before.dtype)
+    new[numbers] = np.arange(first, last + 1)
+    values = new[canvas]
+    if keep:
+        values[before != 0] = 0
+    _write(labels, values, offset, moved)
+    return LabelEdit(weakref.ref(labels), moved, offset, values, before)
 
 
 def undo_commit(edit: LabelEdit) -> None:

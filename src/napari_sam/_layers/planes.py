@@ -25,8 +25,7 @@ def current_plane(viewer: ViewerModel, image: Image, revision: int = 0) -> Plane
     axes = sorted(axis - skipped for axis in viewer.dims.displayed)
     if axes[0] < 0:
         return f"{image.name!r} has no such plane: show other axes of it."
-    point = np.array(viewer.dims.point[skipped:]) * _unit_factors(viewer, image)
-    index = tuple(int(i) for i in np.floor(image.world_to_data(point) + 0.5))
+    index = tuple(int(i) for i in np.floor(to_pixels(viewer, image, viewer.dims.point) + 0.5))
     data = image.data[0] if image.multiscale else image.data
     shape = data.shape[: image.ndim]
     if any(not 0 <= index[a] < shape[a] for a in range(image.ndim) if a not in axes):
@@ -34,6 +33,12 @@ def current_plane(viewer: ViewerModel, image: Image, revision: int = 0) -> Plane
     at = tuple(-1 if a in axes else i for a, i in enumerate(index))
     key = (image.unique_id, id(data), revision, at)
     return Plane(key, data, (axes[0], axes[1]), index, rgb=image.rgb)
+
+
+def to_pixels(viewer: ViewerModel, image: Image, position: Sequence[float]) -> NDArray[np.float64]:
+    """Pixels of an image at a position in the units of the viewer's sliders."""
+    world = np.array(position)[viewer.dims.ndim - image.ndim :] * _unit_factors(viewer, image)
+    return np.asarray(image.world_to_data(world), np.float64)
 
 
 def _unit_factors(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:

@@ -50,13 +50,15 @@ def side_by_side(*widgets: QWidget) -> QWidget:
     return row
 
 
-def stacked(*widgets: QWidget) -> QVBoxLayout:
-    """Layout of widgets above each other."""
-    layout = QVBoxLayout()
+def column(*widgets: QWidget) -> QWidget:
+    """Widgets above each other, as high as they need."""
+    made = QWidget()
+    layout = QVBoxLayout(made)
     layout.setContentsMargins(0, 0, 0, 0)
     for widget in widgets:
         layout.addWidget(widget)
-    return layout
+    layout.addStretch(1)
+    return made
 
 
 class Combo(QComboBox):

@@ -204,7 +204,7 @@ def records_to_labels(
         (H, W), 0 is background. A record that others cover wholly has no pixel here:
         see :func:`records_to_layers`.
     """
-    kept = list(_fitting(records, shape, least_area, most_area, drop_border))
+    kept = list(fitting(records, shape, least_area, most_area, drop_border))
     if overlap == "smaller_on_top":
         order = sorted(range(len(kept)), key=lambda i: -kept[i].area)
     else:
@@ -233,7 +233,7 @@ def records_to_layers(
         (L, H, W), L >= 1. Within a layer nothing overlaps, and each record lies in one layer, under
         the number that it has in :func:`records_to_labels`.
     """
-    kept = list(_fitting(records, shape, least_area, most_area, drop_border))
+    kept = list(fitting(records, shape, least_area, most_area, drop_border))
     layers = [np.zeros(shape, np.uint32)]
     for i in sorted(range(len(kept)), key=lambda i: -kept[i].area):
         region, patch = kept[i].region, kept[i].patch
@@ -246,7 +246,7 @@ def records_to_layers(
     return np.stack(layers)
 
 
-def _fitting(
+def fitting(
     records: Sequence[MaskRecord],
     shape: Size,
     least_area: int,

@@ -1,0 +1,398 @@
+"""``napari-sam auto``: an image file in, all its objects out, in one or several formats.
+
+Knows the options and what is told to the user; the generator, files and formats are other modules.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import napari_sam
+from napari_sam._cli_models import load
+from napari_sam._cli_options import (
+    Backend,
+    BackendName,
+    Channels,
+    Device,
+    Force,
+    ImagePath,
+    IntensityRange,
+    ModelName,
+    Overlay,
+    PlaneIndex,
+    Precision,
+    PrecisionName,
+    Verbose,
+    WeightsPath,
+    indices,
+    intensity_of,
+)
+from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
+from napari_sam._record_files import Overlap as OverlapRule
+from napari_sam.core.params import AutomaticParams
+from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from napari_sam.core.masks import MaskRecord
+    from napari_sam.core.predictor import Predictor
+
+_GRID, _FILTER, _RESULT = "Where to ask", "What stays", "Results"
+
+
+class Level(StrEnum):
+    """Which of objects that lie in each other."""
+
+    ALL = "all"
+    WHOLE = "whole"
+    PART = "part"
+    SUBPART = "subpart"
+
+
+def _whole(flag: str, least: int, help: str, panel: str) -> Any:
+    return typer.Option(flag, metavar="N", min=least, help=help, rich_help_panel=panel)
+
+
+def _share(flag: str, help: str, panel: str = _FILTER) -> Any:
+    return typer.Option(flag, metavar="X", min=0.0, help=help, rich_help_panel=panel)
+
+
+def _switch(flag: str, help: str, panel: str) -> Any:
+    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
+
+
+Outputs = Annotated[
+    list[Path],
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Repeatable. .tif, .png, .npy, .zarr: labels; .json: records; .coco.json; .geojson.",
+        rich_help_panel=_RESULT,
+    ),
+]
+Kinds = Annotated[
+    list[Format] | None,
+    typer.Option(
+        "--format",
+        help="What the files hold, where their ending does not say it: one for all, or one each.",
+        rich_help_panel=_RESULT,
+    ),
+]
+Points = Annotated[int | None, _whole("--points-per-side", 1, "Points a side of the grid.", _GRID)]
+Batch = Annotated[int | None, _whole("--points-per-batch", 1, "Points asked at once.", _GRID)]
+Layers = Annotated[
+    int | None, _whole("--crop-n-layers", 0, "Layers of crops: 4, 16, ... of them.", _GRID)
+]
+CropOverlap = Annotated[
+    float | None, _share("--crop-overlap-ratio", "Overlap of crops, as a share.", _GRID)
+]
+Downscale = Annotated[
+    int | None,
+    _whole("--crop-n-points-downscale-factor", 1, "Fewer points a side in crops.", _GRID),
+]
+Adaptive = Annotated[
+    bool, _switch("--adaptive", "Coarse first; then only where something may be.", _GRID)
+]
+LeastIou = Annotated[float | None, _share("--pred-iou-thresh", "Least IoU the model expects.")]
+LeastStability = Annotated[float | None, _share("--stability-score-thresh", "Least stability.")]
+Offset = Annotated[
+    float | None, _share("--stability-score-offset", "Shift of the threshold that tests it.")
+]
+BoxNms = Annotated[
+    float | None, _share("--box-nms-thresh", "Boxes that overlap more are one object.")
+]
+CropNms = Annotated[float | None, _share("--crop-nms-thresh", "The same, between crops.")]
+SmallRegions = Annotated[
+    int | None,
+    _whole("--min-mask-region-area", 0, "Fill holes, drop islands below so many pixels.", _FILTER),
+]
+LevelChoice = Annotated[
+    Level, typer.Option("--level", help="Of objects in objects.", rich_help_panel=_FILTER)
+]
+LeastArea = Annotated[int, _whole("--min-area", 0, "Smallest object, in pixels.", _FILTER)]
+MostArea = Annotated[int | None, _whole("--max-area", 1, "Largest object, in pixels.", _FILTER)]
+Border = Annotated[
+    bool, _switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
+]
+OverlapChoice = Annotated[
+    OverlapRule,
+    typer.Option(
+        "--overlap",
+        help="What labels show of two objects; layers: both, in several images (.tif, .npy).",
+        rich_help_panel=_RESULT,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which records stay, beyond the generator's own filters."""
+
+    min_area: int
+    max_area: int | None
+    drop_border: bool
+
+    def of(
+        self, records: "Sequence[MaskRecord]", shape: tuple[int, int]
+    ) -> "tuple[MaskRecord, ...]":
+        """Those that do."""
+        from napari_sam.core.masks import fitting
+
+        return tuple(fitting(records, shape, self.min_area, self.max_area, self.drop_border))
+
+
+def auto(
+    image: ImagePath,
+    output: Outputs,
+    format: Kinds = None,
+    overlay: Overlay = None,
+    overlap: OverlapChoice = OverlapRule.SMALLER,
+    force: Force = False,
+    model: ModelName = DEFAULT_MODEL,
+    weights: WeightsPath = None,
+    device: Device = "auto",
+    precision: PrecisionName = Precision.EXACT,
+    backend: BackendName = Backend.AUTO,
+    intensity: IntensityRange = "percentile",
+    channels: Channels = None,
+    plane: PlaneIndex = None,
+    points_per_side: Points = None,
+    points_per_batch: Batch = None,
+    crop_n_layers: Layers = None,
+    crop_overlap_ratio: CropOverlap = None,
+    crop_n_points_downscale_factor: Downscale = None,
+    adaptive: Adaptive = False,
+    pred_iou_thresh: LeastIou = None,
+    stability_score_thresh: LeastStability = None,
+    stability_score_offset: Offset = None,
+    box_nms_thresh: BoxNms = None,
+    crop_nms_thresh: CropNms = None,
+    min_mask_region_area: SmallRegions = None,
+    level: LevelChoice = Level.ALL,
+    min_area: LeastArea = 0,
+    max_area: MostArea = None,
+    drop_border: Border = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find all objects of an image.
+
+    A grid of points is asked; what passes the thresholds stays. What you do not set is as the
+    model's authors advise.
+
+        napari-sam auto cells.tif -o labels.tif --overlay look.png
+
+    Easier to please, and more formats at once:
+
+        napari-sam auto cells.tif -o cells.json -o cells.geojson --pred-iou-thresh 0.7
+
+    Many small objects on a large image; leave out what is cut by the border:
+
+        napari-sam auto slide.tif -o labels.zarr --crop-n-layers 1 --drop-border
+
+    Labels and ids are 1, 2, ... in the order in which the objects were found, in all files.
+    """
+    given = {
+        "points_per_side": points_per_side,
+        "points_per_batch": points_per_batch,
+        "crop_n_layers": crop_n_layers,
+        "crop_overlap_ratio": crop_overlap_ratio,
+        "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
+        "pred_iou_thresh": pred_iou_thresh,
+        "stability_score_thresh": stability_score_thresh,
+        "stability_score_offset": stability_score_offset,
+        "box_nms_thresh": box_nms_thresh,
+        "crop_nms_thresh": crop_nms_thresh,
+        "min_mask_region_area": min_mask_region_area,
+        "adaptive": adaptive,
+        "level": level.value,
+    }
+    params = _params(model, given)
+    source = _Source(image, plane, intensity, channels)
+    targets = _targets(output, format or [], overlap)
+    _check_places(image, targets, overlay, force=force)
+    pixels = source.read()
+    predictor = load(model, weights, device, precision, backend)
+    started = time.perf_counter()
+    found = _generate(pixels, predictor, params)
+    choice = Choice(min_area, max_area, drop_border)
+    provenance = _provenance(source, predictor, weights, params, choice)
+    result = _result(found, choice, source, pixels, overlap, provenance)
+    _write(targets, overlay, result, pixels)
+    _tell(targets, overlay, result, len(found), predictor, time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The image as the command line names it."""
+
+    path: Path
+    plane: str | None
+    intensity: str
+    channels: str | None
+
+    def read(self) -> "NDArray[np.uint8]":
+        """What the model sees, (H, W, 3)."""
+        from napari_sam._image_files import read_plane
+
+        intensity, channels = intensity_of(self.intensity), indices(self.channels)
+        pixels = read_plane(self.path, indices(self.plane))
+        return napari_sam.to_picture(pixels, intensity=intensity, channels=channels)
+
+
+def _params(model: str, given: Mapping[str, object]) -> AutomaticParams:
+    """The model's defaults with what was given."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return AutomaticParams.for_model(get_spec(model)).changed(**changes)
+
+
+def _targets(output: Sequence[Path], kinds: Sequence[Format], overlap: OverlapRule) -> list[Target]:
+    if len(kinds) not in (0, 1, len(output)):
+        raise typer.BadParameter("give one --format for all files, or one for each --output.")
+    each = list(kinds) * (len(output) if len(kinds) == 1 else 1)
+    return [
+        _target(path, kind, overlap)
+        for path, kind in zip(output, each or map(format_of, output), strict=True)
+    ]
+
+
+def _target(path: Path, kind: Format | None, overlap: OverlapRule) -> Target:
+    kinds = Format if kind is None else (kind,)
+    endings = [end for one in kinds for end in suffixes_of(one, overlap)]
+    if kind is None or path.suffix.lower() not in endings:
+        raise typer.BadParameter(f"{path} must end in {' or '.join(dict.fromkeys(endings))}.")
+    return Target(path, kind)
+
+
+def _check_places(
+    image: Path, targets: Sequence[Target], overlay: Path | None, *, force: bool
+) -> None:
+    """Everything that would make the result useless is said before the computation."""
+    from napari_sam._result_files import PICTURE_SUFFIXES, check_output
+
+    if overlay is not None and overlay.suffix.lower() not in PICTURE_SUFFIXES:
+        raise typer.BadParameter(f"{overlay} must end in {' or '.join(PICTURE_SUFFIXES)}.")
+    paths = [target.path for target in targets] + ([overlay] if overlay else [])
+    if len(set(paths)) != len(paths):
+        raise typer.BadParameter("two results have the same file.")
+    for path in paths:
+        check_output(path, force=force, source=image)
+    if any(target.format is Format.COCO for target in targets):
+        from napari_sam.extras.coco import require
+
+        require()
+
+
+def _generate(
+    picture: "NDArray[np.uint8]", predictor: "Predictor", params: AutomaticParams
+) -> "list[MaskRecord]":
+    """Run the generator, with a bar."""
+    from napari_sam.core.automatic import generate
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    job = generate(picture, predictor, params, intensity="as_is")
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=None)
+        while True:
+            try:
+                step = next(job)
+            except StopIteration as end:
+                found: list[MaskRecord] = end.value
+                return found
+            bar.update(
+                task, completed=step.done, total=step.total or None, description=step.message
+            )
+
+
+def _provenance(
+    source: _Source,
+    predictor: "Predictor",
+    weights: Path | None,
+    params: AutomaticParams,
+    choice: Choice,
+) -> dict[str, Any]:
+    from napari_sam.core.weights import find
+
+    path = weights or find(predictor.spec)
+    return {
+        "version": napari_sam.__version__,
+        "image": source.path.name,
+        "plane": source.plane,
+        "model": predictor.spec.name,
+        "weights": path.name if path else None,
+        "weights_sha256": _sha256(path) if path else None,
+        "runtime": predictor.runtime.describe(),
+        "intensity": source.intensity,
+        "channels": source.channels,
+        "params": asdict(params),
+        **asdict(choice),
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _result(
+    found: "Sequence[MaskRecord]",
+    choice: Choice,
+    source: _Source,
+    picture: "NDArray[np.uint8]",
+    overlap: OverlapRule,
+    provenance: dict[str, Any],
+) -> Result:
+    shape = (picture.shape[0], picture.shape[1])
+    records = choice.of(found, shape)
+    return Result(records, shape, source.path.name, overlap, provenance)
+
+
+def _write(
+    targets: Sequence[Target],
+    overlay: Path | None,
+    result: Result,
+    picture: "NDArray[np.uint8]",
+) -> None:
+    from napari_sam._record_files import write_all
+    from napari_sam._result_files import draw_overlay, write_picture
+    from napari_sam.core.masks import records_to_labels
+
+    write_all(targets, result)
+    if overlay is not None:
+        labels = records_to_labels(result.records, result.shape)
+        write_picture(overlay, draw_overlay(picture, labels))
+
+
+def _tell(
+    targets: Sequence[Target],
+    overlay: Path | None,
+    result: Result,
+    found: int,
+    predictor: "Predictor",
+    seconds: float,
+) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    count = len(result.records)
+    plural = "object" if count == 1 else "objects"
+    left = f" ({found - count} left out by size or border)" if found != count else ""
+    console.print(
+        f"{count} {plural}{left} with {predictor.spec.name}, {predictor.runtime.describe()};"
+        f" {seconds:.1f} s",
+        markup=False,
+    )
+    for target in targets:
+        console.print(f"{target.format.value} in {target.path}", markup=False)
+    if overlay is not None:
+        console.print(f"overlay in {overlay}", markup=False)
+    if not found:
+        console.print("Nothing passed: lower --pred-iou-thresh or --stability-score-thresh.")

@@ -1,0 +1,148 @@
+"""The layer of candidates: shown, clicked on, and written to the output when they are committed.
+
+Beside the binding, which owns the image and the output layer: this keeps the tool "Everything" and
+its one layer in step. Knows no Qt.
+"""
+
+import colorsys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from napari.layers import Image, Labels
+from napari.utils import DirectLabelColormap
+
+from napari_sam._everything import Everything
+from napari_sam._layers import output
+from napari_sam._layers.binding import Binding
+from napari_sam._layers.planes import ROLE, same_space, shifted, spread
+from napari_sam._session import Commit
+from napari_sam._sweep import COLORS, DROPPED, LabelsToWrite, Selection
+from napari_sam.errors import ImageError
+
+GOLDEN_RATIO = 0.618034
+DROPPED_COLOR = "#b0b0b0"
+STILL_PIXELS = 3  # a press that moves no further than this is a click, on the screen
+
+
+def make_candidates(image: Image) -> Labels:
+    """An empty layer for the candidates of a plane."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent", DROPPED: DROPPED_COLOR}
+    for number in range(COLORS):  # neighbours in number are far apart in hue
+        colors[number + 1] = colorsys.hsv_to_rgb(number * GOLDEN_RATIO % 1, 0.8, 1.0)
+    layer = Labels(
+        np.zeros((1,) * image.ndim, np.uint8),
+        name="candidates",
+        opacity=0.5,
+        visible=False,
+        colormap=DirectLabelColormap(color_dict=colors),
+        metadata={ROLE: "candidates"},
+        **same_space(image),
+    )
+    layer.editable = False  # a brush would change the picture, not the candidates
+    return layer
+
+
+def show_candidates(layer: Labels, image: Image, selection: Selection) -> None:
+    """Show a selection on its plane."""
+    plane, step = selection.plane, selection.step
+    middle = (step - 1) / 2  # of the first block of pixels
+    scale = np.array(image.scale)
+    scale[list(plane.axes)] *= step
+    layer.data = spread(selection.preview, plane)
+    layer.scale = scale
+    layer.translate = shifted(image, plane.lift(middle, middle))
+    layer.visible = True
+
+
+class CandidateLayer:
+    """Keeps a tool and its layer in step.
+
+    Parameters
+    ----------
+    binding
+        Of the same dock: it has the image, the output, and removes our layers.
+    everything
+        The tool.
+    """
+
+    def __init__(self, binding: Binding, everything: Everything) -> None:
+        self._binding = binding
+        self._everything = everything
+        binding.makers["candidates"] = self._make
+        everything.selection_changed.connect(self._on_selection)
+        everything.shown.connect(self._on_shown)
+        everything.commit_requested.connect(self._on_commit)
+
+    def _make(self, image: Image) -> Labels:
+        layer = make_candidates(image)
+        layer.mouse_drag_callbacks.append(self._on_press)
+        layer.bind_key("Enter", lambda _: self._everything.commit())
+        layer.bind_key("Escape", lambda _: self._everything.clear())
+        layer.bind_key("Control-Z", lambda _: self._everything.session.undo_commit())
+        return layer
+
+    def _on_selection(self) -> None:
+        selection = self._everything.selection
+        image = self._binding.image
+        if selection is None or image is None:
+            layer = self._binding.own("candidates")
+            if layer is not None:
+                layer.visible = False
+            return
+        layer = self._binding.need("candidates")
+        assert isinstance(layer, Labels)
+        show_candidates(layer, image, selection)
+
+    def _on_shown(self) -> None:
+        """Bring the layer to the front, so that clicks are for it."""
+        layer = self._binding.own("candidates")
+        if layer is not None and self._everything.selection is not None:
+            layer.visible = True
+            self._binding.activate(layer)
+
+    def _on_press(self, layer: Labels, event: Any) -> Iterator[None]:
+        """A click, which moves no further than a hand trembles; a drag moves the picture."""
+        start = np.array(event.pos)
+        yield
+        while event.type == "mouse_move":
+            yield
+        selection = self._everything.selection
+        still = np.abs(np.array(event.pos) - start).max() <= STILL_PIXELS
+        if still and selection is not None:
+            place = self._binding.place_on(selection.plane, event.position)
+            if place is not None:
+                self._everything.toggle(*place)
+
+    def _on_commit(self, wanted: LabelsToWrite) -> None:
+        say = self._everything.session.say
+        image = self._binding.image
+        if image is None or not self._binding.has_pixels_of(wanted.plane):
+            say("Not committed: the image has changed since. Press Run again.")
+            return
+        try:
+            labels = self._binding.need_output()
+            edit = output.commit_canvas(
+                labels,
+                image,
+                plane=wanted.plane,
+                offset=wanted.offset,
+                canvas=wanted.canvas,
+                known=self._binding.highest(labels),
+                keep=not wanted.replace or labels.preserve_labels,
+            )
+        except (ImageError, MemoryError) as error:
+            say(f"Not committed: {error}")
+            return
+        self._binding.note_edit(labels, edit)
+        numbers = edit.numbers
+        what = (
+            f"{len(numbers)} objects are labels {numbers[0]} to {numbers[-1]}"
+            if numbers
+            else ("Nothing was written: all of it is labelled already")
+        )
+        layer = self._binding.own("candidates")
+        if layer is not None:
+            layer.visible = False
+        commit = Commit(wanted.plane, (), None, edit)
+        self._everything.session.committed(commit, message=f"{what}. Undo keep takes them back.")

@@ -1,0 +1,1 @@
+"""Formats and engines that few need: a file each, imported when it is asked for."""
