@@ -13,14 +13,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tests.parity.compare import scale_longest_side
-from tests.parity.peers import OfficialPeer, TransformersPeer, available, fill_peer
-from tests.parity.shims import stand_ins
 from torch.nn import functional as F
 
 import napari_sam
 from benchmarks.models import official_package, sam_config, weights_file
 from napari_sam.core.architecture import ViTConfig
+from tests.parity.compare import scale_longest_side
+from tests.parity.peers import OfficialPeer, TransformersPeer, available, fill_peer
+from tests.parity.shims import stand_ins
 
 Ability = Literal["encode", "click", "batch", "automatic"]
 Picture = NDArray[np.uint8]

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tests.parity.compare import scale_longest_side
-from tests.parity.peers import available
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.contenders import Answer, Contender, Official, Picture, Unavailable
 from benchmarks.models import official_package, sam_config
+from tests.parity.compare import scale_longest_side
+from tests.parity.peers import available
 
 OPSET = 17
 Session = Callable[..., list[NDArray[np.float32]]]
@@ -85,8 +85,6 @@ class OnnxRuntime(Exported):
         onnxruntime: Any = importlib.import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        # Spinning threads between two runs would disturb the contender whose turn is next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )

@@ -160,9 +160,15 @@ class PeakMemory:
     def __init__(self) -> None:
         gc.collect()
         self._can_reset = sys.platform == "linux"
-        if self._can_reset:
-            ctypes.CDLL(None).malloc_trim(0)
+        if not self._can_reset:
+            return
+        if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):  # glibc's
+            libc.malloc_trim(0)
+        try:
             Path("/proc/self/clear_refs").write_text(_RESET_PEAK)
+        except OSError:  # not allowed in some containers
+            self._can_reset = False
+        else:
             self._start = _status_mb("VmRSS")
 
     def rise_mb(self) -> float | None:

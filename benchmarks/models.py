@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from tests.golden.cases import VIT
-from tests.golden.seeded import seeded_tensor, standard_normal
-from tests.parity.compare import SEED
-from tests.parity.peers import OfficialPeer, fill_peer
 from torch import Tensor
 
 from benchmarks.settings import SMALL
 from napari_sam.core import registry
 from napari_sam.core.architecture import SamConfig, TinyViTConfig
+from tests.golden.cases import VIT
+from tests.golden.seeded import seeded_tensor, standard_normal
+from tests.parity.compare import SEED
+from tests.parity.peers import OfficialPeer, fill_peer
 
 PASSING_SHARE = 0.4
 """Share of a point grid's candidates whose predicted IoU is above the official threshold."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from tests.parity.images import nuclei
 from torch import Tensor
 
 import napari_sam
 from benchmarks.contenders import Picture
 from benchmarks.timing import Stopwatch
+from tests.parity.images import nuclei
 
 OBJECTS_PER_SIDE = 10
 CANDIDATE_SIZES = (0.4, 0.65, 1.0)  # sub-part, part, whole: radius over that of the object

@@ -56,6 +56,11 @@ class Settings:
         return max(1, self.rounds // 3)
 
     @property
+    def turn_seconds(self) -> float:
+        """Least length of a turn: above ``timing.CLOCK_S``, so that it can be judged."""
+        return 0.0 if self.quick else 0.5
+
+    @property
     def picture_size(self) -> tuple[int, int]:
         """(height, width) of the picture for clicks and automatic masks."""
         return (120, 180) if self.quick else (1200, 1800)

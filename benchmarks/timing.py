@@ -215,6 +215,7 @@ def take_turns(
     rounds: int,
     meter: Meter,
     repeats: int = 1,
+    least_seconds: float = 0.0,
     watches: Mapping[str, Stopwatch] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, tuple[Sample, ...]]:
@@ -230,7 +231,9 @@ def take_turns(
     meter
         Judges each turn.
     repeats
-        Calls in one turn; all get the turn's judgement.
+        Calls in one turn, at least; all get the turn's judgement.
+    least_seconds
+        A turn goes on until its calls have taken so long: short turns cannot be judged.
     watches
         Stopwatches of contenders that pause theirs.
     report
@@ -239,14 +242,16 @@ def take_turns(
     Returns
     -------
     dict
-        Contender to its ``rounds * repeats`` samples.
+        Contender to its samples, ``rounds * repeats`` or more.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in calls}
     for number in range(rounds):
         for name in list(calls)[:: -1 if number % 2 else 1]:
             watch = (watches or {}).get(name) or Stopwatch()
             started = meter.start()
-            seconds = [watch.time(calls[name]) for _ in range(repeats)]
+            seconds: list[float] = []
+            while len(seconds) < repeats or sum(seconds) < least_seconds:
+                seconds.append(watch.time(calls[name]))
             others = meter.others(started)
             samples[name] += [Sample(each, others) for each in seconds]
             report(f"round {number + 1}/{rounds} {name}: {median(seconds):.3f} s")

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, Protocol, cast
 
-from tests.parity.shims import stand_ins
-
 import napari_sam
 from benchmarks import agreement, scenes
 from benchmarks.agreement import PackedMask
@@ -20,6 +18,7 @@ from benchmarks.machine import NeighbourMeter, PeakMemory
 from benchmarks.settings import Settings
 from benchmarks.suites.rows import base_of, make_rows, measure_peaks
 from benchmarks.timing import Block, Stopwatch, take_turns
+from tests.parity.shims import stand_ins
 
 PEAK_POINTS = 8  # a side: one batch of 64, whose memory does not depend on how many follow
 
@@ -52,6 +51,7 @@ def _block(settings: Settings, model: str, crop_layers: int) -> Block:
         samples = take_turns(
             {name: partial(work, name) for name in ready},
             rounds=settings.long_rounds,
+            least_seconds=settings.turn_seconds,
             meter=NeighbourMeter(),
             watches=watches,
             report=settings.tell,

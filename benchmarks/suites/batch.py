@@ -36,7 +36,11 @@ def _block(
 ) -> Block:
     answers = {name: [call()] for name, call in calls.items()}
     samples = take_turns(
-        calls, rounds=settings.rounds, meter=NeighbourMeter(), report=settings.tell
+        calls,
+        rounds=settings.rounds,
+        least_seconds=settings.turn_seconds,
+        meter=NeighbourMeter(),
+        report=settings.tell,
     )
     base = base_of(calls)
     return Block(

@@ -36,6 +36,7 @@ def _block(settings: Settings, model: str) -> Block:
         {name: next_click(contender, places) for name, contender in ready.items()},
         rounds=settings.rounds,
         repeats=2 if settings.quick else CLICKS_A_TURN,
+        least_seconds=settings.turn_seconds,
         meter=NeighbourMeter(),
         report=settings.tell,
     )

@@ -33,13 +33,13 @@ def run(settings: Settings) -> Iterator[Block]:
 
 def _block(settings: Settings, model: str, side: int) -> Block:
     import numpy as np
-    from tests.parity.peers import available
 
     from benchmarks import scenes
     from benchmarks.machine import NeighbourMeter
     from benchmarks.models import official_package, weights_file
     from benchmarks.suites.rows import base_of, make_rows
     from benchmarks.timing import take_turns
+    from tests.parity.peers import available
 
     weights_file(model, settings.folder)
     np.save(picture_file(settings), scenes.picture((side, side)))
@@ -154,6 +154,7 @@ def _import_official(model: str) -> Callable[[Settings, str], Calls]:
 
     import numpy as np
     import torch
+
     from tests.parity.shims import stand_ins
 
     with stand_ins():

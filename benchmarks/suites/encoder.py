@@ -25,6 +25,7 @@ def _block(settings: Settings, model: str) -> Block:
     samples = take_turns(
         {name: partial(contender.encode, picture) for name, contender in ready.items()},
         rounds=settings.rounds,
+        least_seconds=settings.turn_seconds,
         meter=NeighbourMeter(),
         report=settings.tell,
     )

@@ -89,6 +89,7 @@ def measure(
                             {what: call},
                             rounds=1,
                             repeats=repeats,
+                            least_seconds=settings.turn_seconds,
                             meter=NeighbourMeter(expected=taken),
                             watches={what: watch},
                         )

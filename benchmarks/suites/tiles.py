@@ -35,7 +35,11 @@ def run(settings: Settings) -> Iterator[Block]:
         for call in calls.values():
             call()
         samples = take_turns(
-            calls, rounds=settings.rounds, meter=NeighbourMeter(), report=settings.tell
+            calls,
+            rounds=settings.rounds,
+            least_seconds=settings.turn_seconds,
+            meter=NeighbourMeter(),
+            report=settings.tell,
         )
         case = f"{model} {side} x {side}, tiles of {tile}"
         rows = make_rows(settings.contenders, skipped=skipped, samples=samples)

@@ -108,6 +108,17 @@ def test_contenders_take_turns_and_share_the_judgement_of_a_turn() -> None:
     assert [sample.others for sample in samples["b"]] == [0.5, 0.5, None, None]
 
 
+def test_a_turn_lasts_long_enough_to_be_judged() -> None:
+    samples = take_turns(
+        {"slow": lambda: Measured(2.0), "short": lambda: Measured(0.5)},
+        rounds=2,
+        least_seconds=1.2,
+        meter=FakeMeter(0.0, 0.1, 0.2, 0.3),
+    )
+    assert len(samples["slow"]) == 2
+    assert [sample.others for sample in samples["short"]] == [0.1] * 3 + [0.2] * 3
+
+
 def test_a_paused_stopwatch_is_used_in_turns() -> None:
     watch = Stopwatch(ticking(0, 5))
     samples = take_turns({"a": lambda: None}, rounds=1, meter=FakeMeter(0.0), watches={"a": watch})
