@@ -6,15 +6,16 @@ itself, because that would be part of what it measures.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.child import STARTED, ChildFailed, ask
 from benchmarks.settings import SMALL, Settings
-from benchmarks.timing import Block, Measured
+from benchmarks.timing import Agreement, Block, Measured
 
 PARTS = ("imports", "model", "image", "click")
 NEW_IMAGE = "new image + click"
@@ -32,27 +33,12 @@ def run(settings: Settings) -> Iterator[Block]:
 
 
 def _block(settings: Settings, model: str, side: int) -> Block:
-    import numpy as np
-
-    from benchmarks import scenes
     from benchmarks.machine import NeighbourMeter
-    from benchmarks.models import official_package, weights_file
     from benchmarks.suites.rows import base_of, make_rows
     from benchmarks.timing import take_turns
-    from tests.parity.peers import available
 
-    weights_file(model, settings.folder)
-    np.save(picture_file(settings), scenes.picture((side, side)))
-    package = official_package(model)
-    skipped = {
-        name: "is not started by people on its own"
-        for name in settings.contenders
-        if name not in CONTENDERS
-    }
-    if package is None:
-        skipped["official"] = "has no such model"
-    elif not available(package):
-        skipped["official"] = f"{package} is not installed"
+    _write_inputs(settings, model, side)
+    skipped = _absent(settings, model)
     answers: dict[str, list[dict[str, float]]] = {}
     calls: dict[str, Callable[[], Measured]] = {}
     for name in settings.contenders:
@@ -62,27 +48,69 @@ def _block(settings: Settings, model: str, side: int) -> Block:
             ask(settings, "cold", "measure", model, name)  # brings the files to the cache
         except ChildFailed as failure:
             skipped[name] = str(failure)
-            continue
-        calls[name] = partial(_ask, answers, settings, model, name)
+        else:
+            calls[name] = partial(_ask, answers, settings, model, name)
     samples = take_turns(
         calls, rounds=settings.rounds, meter=NeighbourMeter(), report=settings.tell
     )
-    extras = {
-        name: {
-            f"{part} s": f"{np.median([answer[part] for answer in answers[name]]):.2f}"
-            for part in (*PARTS, NEW_IMAGE)
-        }
-        for name in calls
-    }
     base = base_of(calls)
     return Block(
         "cold",
         f"{model} {side} x {side}",
         base,
-        make_rows(settings.contenders, skipped=skipped, samples=samples, extras=extras),
+        make_rows(
+            settings.contenders,
+            skipped=skipped,
+            samples=samples,
+            extras={name: _parts(answers[name]) for name in calls},
+            agreements=_agreements(settings, base, calls),
+        ),
         note="Seconds from the start of a process to the best mask of one click, at full size; its"
         " parts; then a new image in the same process.",
     )
+
+
+def _write_inputs(settings: Settings, model: str, side: int) -> None:
+    import numpy as np
+
+    from benchmarks import scenes
+    from benchmarks.models import weights_file
+
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    weights_file(model, settings.folder)
+    np.save(picture_file(settings), scenes.picture((side, side)))
+
+
+def _absent(settings: Settings, model: str) -> dict[str, str]:
+    """Contenders that do not take part, and why."""
+    from benchmarks.models import official_package
+    from tests.parity.peers import available
+
+    reason = "is not started by people on its own"
+    skipped = {name: reason for name in settings.contenders if name not in CONTENDERS}
+    package = official_package(model)
+    if package is None:
+        skipped["official"] = "has no such model"
+    elif not available(package):
+        skipped["official"] = f"{package} is not installed"
+    return skipped
+
+
+def _parts(answers: list[dict[str, float]]) -> dict[str, str]:
+    """Median of each part, by title."""
+    return {
+        f"{part} s": f"{median(answer[part] for answer in answers):.2f}"
+        for part in (*PARTS, NEW_IMAGE)
+    }
+
+
+def _agreements(settings: Settings, base: str, names: Iterable[str]) -> dict[str, Agreement]:
+    import numpy as np
+
+    from benchmarks.agreement import PackedMask, of_mask_lists
+
+    masks = {name: [PackedMask(np.load(mask_file(settings, name)))] for name in names}
+    return {name: of_mask_lists(masks[base], masks[name]) for name in masks if name != base}
 
 
 def _ask(
@@ -108,12 +136,25 @@ def measure(settings: Settings, model: str, name: str) -> dict[str, float]:
     picture = _read_picture(settings)
     look(picture)
     marks.append(time.time())
-    click()
+    mask = click()
     marks.append(time.time())
     look(picture[::-1].copy())
     click()
+    end = time.time()
+    _keep_mask(settings, name, mask)
     parts = dict(zip(PARTS, (after - before for before, after in pairwise(marks)), strict=True))
-    return parts | {NEW_IMAGE: time.time() - marks[-1]}
+    return parts | {NEW_IMAGE: end - marks[-1]}
+
+
+def mask_file(settings: Settings, name: str) -> Path:
+    """Where a child leaves its first mask, eight pixels a byte."""
+    return settings.folder / f"cold {name}.npy"
+
+
+def _keep_mask(settings: Settings, name: str, mask: Any) -> None:
+    import numpy as np
+
+    np.save(mask_file(settings, name), np.packbits(mask))
 
 
 def _read_picture(settings: Settings) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import napari_sam
-from benchmarks import scenes
+from benchmarks import agreement, scenes
 from benchmarks.contenders import Contender
 from benchmarks.lineup import build_all
 from benchmarks.machine import NeighbourMeter
@@ -32,8 +32,7 @@ def run(settings: Settings) -> Iterator[Block]:
         calls = {
             name: _next_tile(contender, image, corners, tile) for name, contender in ready.items()
         }
-        for call in calls.values():
-            call()
+        answers = {name: call() for name, call in calls.items()}  # warms up
         samples = take_turns(
             calls,
             rounds=settings.rounds,
@@ -42,8 +41,16 @@ def run(settings: Settings) -> Iterator[Block]:
             report=settings.tell,
         )
         case = f"{model} {side} x {side}, tiles of {tile}"
-        rows = make_rows(settings.contenders, skipped=skipped, samples=samples)
-        block = Block("tiles", case, base_of(ready), rows)
+        base = base_of(ready)
+        agreements = {
+            name: agreement.of_embeddings(answers[base], answers[name])
+            for name in ready
+            if name != base
+        }
+        rows = make_rows(
+            settings.contenders, skipped=skipped, samples=samples, agreements=agreements
+        )
+        block = Block("tiles", case, base, rows)
         yield _with_rates(block, len(corners), settings.rounds)
 
 
@@ -86,10 +93,10 @@ def _corners(side: int, tile: int) -> list[tuple[int, int]]:
 
 def _next_tile(
     contender: Contender, image: NDArray[np.uint16], corners: list[tuple[int, int]], tile: int
-) -> Callable[[], object]:
+) -> Callable[[], NDArray[np.float32]]:
     remaining = cycle(corners[:: max(1, len(corners) // 7)])
 
-    def call() -> object:
+    def call() -> NDArray[np.float32]:
         y, x = next(remaining)
         part = image[y : y + tile, x : x + tile]
         return contender.encode(napari_sam.to_picture(part, intensity=RANGE))
