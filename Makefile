@@ -14,6 +14,8 @@ INSTALLED := $(VENV)/.installed
 SYSTEM_PACKAGES := .ci/system-packages
 # Labelled images with a manifest.json: make evaluate PACK=folder
 PACK ?= ../shared/packs/dev
+# Options of the benchmark: BENCH='--only encoder --models vit_l'; python -m benchmarks --help
+BENCH ?=
 # What a click needs is quick with few threads; a test run must leave cores to its neighbours.
 TEST_THREADS ?= 2
 
@@ -25,7 +27,7 @@ help:
 	@echo "make test      all quick tests"
 	@echo "make check     ruff, mypy, import-linter, no torchvision"
 	@echo "make format    let ruff format and fix what it can"
-	@echo "make bench     time of the first and of later clicks"
+	@echo "make bench     side by side with other SAMs, about an hour: BENCH='--only encoder,click'"
 	@echo "make parity    the networks beside the official packages, full sizes (long)"
 	@echo "make evaluate  accuracy on labelled images: PACK=folder with a manifest.json"
 	@echo "make clean     remove .venv and caches"
@@ -66,7 +68,7 @@ demo: setup
 	$(BIN)/napari-sam demo --out out/demo --force
 
 bench: setup
-	$(BIN)/python benchmarks/first_click.py
+	$(BIN)/python -m benchmarks $(BENCH)
 
 parity: setup
 	$(BIN)/python -m tests.parity.report

@@ -114,7 +114,7 @@ def compare(pair: Pair, images: Sequence[TestImage]) -> list[Difference]:
 
 
 def _prepare(image: TestImage, config: SamConfig, pair: Pair) -> _Input:
-    picture = _scale_longest_side(image.picture, config.image_size)
+    picture = scale_longest_side(image.picture, config.image_size)
     tensor = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
     mask_side = 4 * config.image_size // config.stride
     valid = (picture.shape[0], picture.shape[1])
@@ -124,7 +124,7 @@ def _prepare(image: TestImage, config: SamConfig, pair: Pair) -> _Input:
     return _Input(image, tensor, tuple(cases))
 
 
-def _scale_longest_side(picture: Picture, side: int) -> Picture:
+def scale_longest_side(picture: Picture, side: int) -> Picture:
     """Scale as the official ``ResizeLongestSide`` does: Pillow, bilinear, sizes rounded half up."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)

@@ -6,6 +6,7 @@ and nothing of our networks. Inputs and outputs are those of ``Sam.encode_image`
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -53,6 +54,13 @@ class Peer(Protocol):
 
 def build_peer(package: str, config: SamConfig, *, seed: int) -> Peer:
     """Build the network of one of :data:`PACKAGES` (or :data:`AS_SHIPPED`), with seeded weights."""
+    return fill_peer(package, config, lambda key, shape: seeded_tensor(key, shape, seed))
+
+
+def fill_peer(
+    package: str, config: SamConfig, make_tensor: Callable[[str, tuple[int, ...]], Tensor]
+) -> Peer:
+    """As :func:`build_peer`, with a weight for each official key and shape from a function."""
     peer: Peer
     if package.startswith("transformers"):
         peer = TransformersPeer(config, as_shipped=package == AS_SHIPPED)
@@ -60,7 +68,7 @@ def build_peer(package: str, config: SamConfig, *, seed: int) -> Peer:
         peer = OfficialPeer(package, config)
     with torch.no_grad():
         for key, tensor in peer.state.items():
-            tensor.copy_(seeded_tensor(key, tuple(tensor.shape), seed))
+            tensor.copy_(make_tensor(key, tuple(tensor.shape)))
     if isinstance(peer, OfficialPeer):
         peer.module.eval()  # TinyViT copies its attention biases when eval() is called
     return peer

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from napari_sam.core.architecture import MicroConfig
 from napari_sam.core.modeling.micro import MicroSam, join_boxes, three_candidates
 from napari_sam.core.modeling.micro_encoder import EncoderBlock
-from napari_sam.core.modeling.micro_mask_decoder import mask_statistics
 from napari_sam.core.modeling.micro_prompt_encoder import PixelPositions, cell_centres
 from napari_sam.core.registry import get_spec
 
@@ -135,27 +134,12 @@ def test_positions_are_bounded_and_tell_pixels_apart():
     assert distance.min() > 1e-2
 
 
-def test_statistics_of_sharp_and_of_empty_masks():
-    sharp = torch.full((1, 1, 16, 16), -20.0)
-    sharp[..., 4:12, 4:12] = 20
-    size, stability, confidence, undecided, exists = mask_statistics(sharp)[0, 0]
-    assert (stability, undecided, exists) == (1, 0, 1)
-    assert confidence == pytest.approx(1)
-    assert size == pytest.approx(torch.tensor(65.0).log().item() / 8)
-    assert mask_statistics(torch.full((1, 1, 4, 4), -20.0)).abs().sum() == 0
-
-
 def test_candidates_are_the_single_mask_and_the_two_better_ones():
-    square = torch.full((1, 4, 8, 8), -5.0)
-    square[:, :, 2:6, 2:6] = 5
-    odd = square.clone()
-    odd[:, 2] = -5
-    odd[:, 2, :2, :2] = 5
-    scores = torch.tensor([[0.8, 0.7, 0.75, 0.9]])
-    logits, kept = three_candidates(odd, scores)
-    assert torch.equal(logits, odd[:, [0, 1, 3]])
-    expected = 0.9 * torch.tensor([0.8, 0.7, 0.9]) + 0.1 * 2 / 3
-    torch.testing.assert_close(kept[0], expected)
+    logits = torch.randn(2, 4, 8, 8)
+    scores = torch.tensor([[0.8, 0.7, 0.6, 0.9], [0.1, 0.2, 0.9, 0.8]])
+    kept, of_kept = three_candidates(logits, scores)
+    assert torch.equal(kept[0], logits[0, [0, 1, 3]]) and torch.equal(kept[1], logits[1, [0, 2, 3]])
+    assert torch.equal(of_kept, torch.tensor([[0.8, 0.7, 0.9], [0.1, 0.9, 0.8]]))
 
 
 def test_the_shipped_architecture_has_the_stated_size():
