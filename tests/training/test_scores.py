@@ -14,11 +14,11 @@ from tests.core.modeling.test_micro import SMALL
 def test_the_head_learns_what_can_be_seen():
     torch.manual_seed(0)
     head = ScoreHead(8, 4, 2)
-    seen = torch.randn(400, 2, len(head.input_mean)) * 5 + 3
+    seen = torch.randn(1500, 2, len(head.input_mean)) * 5 + 3
     truth = ((seen[..., 0] - 3) / 10 + 0.5).clamp(0, 1)
-    fit_head(head, Evidence(seen, truth), ScoreParams(epochs=20))
+    fit_head(head, Evidence(seen, truth), ScoreParams())
     assert not head.training
-    assert (head(seen) - truth).abs().mean() < 0.3 * truth.std()
+    assert (head(seen) - truth).abs().mean() < 0.4 * truth.std()
 
 
 def test_evidence_counts_every_round_of_every_object():

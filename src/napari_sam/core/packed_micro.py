@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import EncodedImage
-from napari_sam.core.modeling.micro import MicroSam, fill_poor, join_boxes, three_candidates
+from napari_sam.core.modeling.micro import MicroSam, best_answers, fill_poor, join_boxes
 from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
 from napari_sam.core.modeling.micro_score_head import (
@@ -216,10 +216,7 @@ class PackedMicroSam(nn.Module):
         with torch.autocast("cpu", enabled=False):
             all_points, all_labels = join_boxes(points, labels, boxes, mask)
             logits, scores = self.decoder(encoded, all_points, all_labels, mask)
-            if multimask:
-                logits, scores = three_candidates(logits, scores)
-            else:
-                logits, scores = logits[:, :1], scores[:, :1]
+            logits, scores = best_answers(logits, scores, multimask=multimask)
             return fill_poor(logits, scores, least_score), scores
 
 

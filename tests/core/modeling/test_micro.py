@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.core.architecture import MicroConfig
-from napari_sam.core.modeling.micro import MicroSam, join_boxes, three_candidates
+from napari_sam.core.modeling.micro import MicroSam, best_answers, join_boxes
 from napari_sam.core.modeling.micro_encoder import EncoderBlock
 from napari_sam.core.modeling.micro_prompt_encoder import PixelPositions, cell_centres
 from napari_sam.core.registry import get_spec
@@ -134,12 +134,22 @@ def test_positions_are_bounded_and_tell_pixels_apart():
     assert distance.min() > 1e-2
 
 
-def test_candidates_are_the_single_mask_and_the_two_better_ones():
+def test_the_answer_is_the_best_mask_where_one_is_clearly_best():
     logits = torch.randn(2, 4, 8, 8)
-    scores = torch.tensor([[0.8, 0.7, 0.6, 0.9], [0.1, 0.2, 0.9, 0.8]])
-    kept, of_kept = three_candidates(logits, scores)
-    assert torch.equal(kept[0], logits[0, [0, 1, 3]]) and torch.equal(kept[1], logits[1, [0, 2, 3]])
-    assert torch.equal(of_kept, torch.tensor([[0.8, 0.7, 0.9], [0.1, 0.9, 0.8]]))
+    scores = torch.tensor([[0.2, 0.1, 0.0, 0.95], [0.05, 0.1, 0.9, 0.2]])
+    answers, said = best_answers(logits, scores, multimask=True)
+    torch.testing.assert_close(answers[:, 0], logits[[0, 1], [3, 2]], atol=1e-4, rtol=0)
+    assert torch.equal(answers[0, 1:], logits[0, [0, 1]])
+    assert torch.equal(answers[1, 1:], logits[1, [3, 1]])
+    assert torch.equal(said, torch.tensor([[0.95, 0.2, 0.1], [0.9, 0.2, 0.1]]))
+
+
+def test_masks_that_are_equally_good_are_averaged():
+    logits = torch.randn(1, 4, 8, 8)
+    answers, said = best_answers(logits, torch.full((1, 4), 0.8), multimask=False)
+    weights = torch.tensor([0.4, 0, 0, 0]).softmax(0)
+    torch.testing.assert_close(answers[0, 0], (weights[:, None, None] * logits[0]).sum(0))
+    assert torch.equal(said, torch.tensor([[0.8]]))
 
 
 def test_the_shipped_architecture_has_the_stated_size():

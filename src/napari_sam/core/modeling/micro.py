@@ -20,6 +20,7 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
     cell_centres,
 )
 
+SHARPNESS, SINGLE_MASK_BONUS = 20.0, 0.4  # of the blend of masks; chosen on training images
 PIXEL_MEAN, PIXEL_STD = 102.0, 69.0  # of 0..255 pictures; one pair, since most images are grey
 
 
@@ -91,8 +92,7 @@ class MicroSam(nn.Module):
         mask
             (B, 1, h, w) low-res logits at stride 4, or None.
         multimask
-            Three candidates for an ambiguous prompt (see :func:`three_candidates`), else the
-            single mask.
+            Three candidates for an ambiguous prompt, else one mask: see :func:`best_answers`.
         least_score
             Candidates whose score is not above it are filled with an empty mask. Saves what is
             done with them afterwards; nothing here, since the scores depend on the masks.
@@ -105,10 +105,7 @@ class MicroSam(nn.Module):
         all_points, all_labels = join_boxes(points, labels, boxes, mask)
         index = torch.zeros(all_points.shape[0], dtype=torch.long, device=all_points.device)
         logits, scores = self.decode_batch(encoded, index, all_points, all_labels, mask)
-        if multimask:
-            logits, scores = three_candidates(logits, scores)
-        else:
-            logits, scores = logits[:, :1], scores[:, :1]
+        logits, scores = best_answers(logits, scores, multimask=multimask)
         return fill_poor(logits, scores, least_score), scores
 
     def decode_batch(
@@ -143,25 +140,39 @@ class MicroSam(nn.Module):
         return logits, scores
 
 
-def three_candidates(logits_B4HW: Tensor, scores_B4: Tensor) -> tuple[Tensor, Tensor]:
-    """The single mask and the two better of the three ambiguous ones, with their scores.
+def best_answers(
+    logits_B4HW: Tensor, scores_B4: Tensor, *, multimask: bool
+) -> tuple[Tensor, Tensor]:
+    """The blend of all four masks, and with ``multimask`` two alternatives to it.
 
-    The single mask is often the best answer to a click on a clear object (dev/LOG.md).
+    The blend is the mean of the logits, weighted by how good each mask is said to be: where one
+    mask is clearly best it is that mask, where several agree their errors at the border cancel out
+    (measured in dev/LOG.md). It has the best mask's score. The alternatives are the better two of
+    the three masks that are not the best.
 
     Parameters
     ----------
     logits_B4HW, scores_B4
-        From :meth:`MicroSam.decode_batch`.
+        From :meth:`MicroSam.decode_batch`; the first is the single mask.
 
     Returns
     -------
     logits, scores
-        (B, 3, h, w) and (B, 3).
+        (B, M, h, w) and (B, M), M = 3 or 1, the blend first.
     """
-    worst = 1 + scores_B4[:, 1:].argmin(1)
-    kept = torch.arange(scores_B4.shape[1], device=worst.device) != worst[:, None]
-    shape = logits_B4HW.shape
-    return logits_B4HW[kept].view(shape[0], -1, *shape[2:]), scores_B4[kept].view(shape[0], -1)
+    bonus = torch.zeros_like(scores_B4)
+    bonus[:, 0] = SINGLE_MASK_BONUS
+    weights = (SHARPNESS * scores_B4 + bonus).softmax(1)
+    blend = (weights[:, None] @ logits_B4HW.flatten(2)).unflatten(2, logits_B4HW.shape[2:])
+    best = scores_B4.max(1, keepdim=True).values
+    if not multimask:
+        return blend, best
+    others = scores_B4.topk(3, dim=1).indices[:, 1:]
+    rows = torch.arange(len(others), device=others.device)[:, None]
+    return (
+        torch.cat([blend, logits_B4HW[rows, others]], 1),
+        torch.cat([best, scores_B4.gather(1, others)], 1),
+    )
 
 
 def fill_poor(logits_BMHW: Tensor, scores_BM: Tensor, least_score: float | None) -> Tensor:
