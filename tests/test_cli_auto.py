@@ -19,7 +19,7 @@ from napari_sam.testing import FakePredictor
 from tests.untrained import write_untrained_weights
 
 FLAGS = [
-    "--adaptive", "--box-nms-thresh", "--channels", "--crop-n-layers",
+    "--adaptive", "--backend", "--box-nms-thresh", "--channels", "--crop-n-layers",
     "--crop-n-points-downscale-factor", "--crop-nms-thresh", "--crop-overlap-ratio", "--device",
     "--drop-border", "--force", "--format", "--help", "--intensity", "--level", "--max-area",
     "--min-area", "--min-mask-region-area", "--model", "--output", "--overlap", "--overlay",

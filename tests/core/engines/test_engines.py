@@ -306,7 +306,7 @@ def test_a_predictor_on_openvino_says_so_and_answers_alike() -> None:
 def test_out_of_memory_of_an_engine_is_our_own_error_and_the_next_picture_works() -> None:
     predictor = load_predictor(device="cpu", backend="torch")
     image = np.zeros((32, 32), np.uint8)
-    encoder = predictor._model.image_encoder  # type: ignore[attr-defined]
+    encoder = predictor._model.plain.image_encoder  # type: ignore[attr-defined]
     messages = [
         "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory",
         "CUDA out of memory. Tried to allocate 2.00 GiB",
@@ -325,10 +325,10 @@ def test_out_of_memory_of_an_engine_is_our_own_error_and_the_next_picture_works(
             raise (RuntimeError if "ONNX" not in self.message else Exception)(self.message)
 
     for message in messages:
-        predictor._model.image_encoder = Full(message)  # type: ignore[attr-defined]
+        predictor._model.plain.image_encoder = Full(message)  # type: ignore[attr-defined]
         with pytest.raises(OutOfMemoryError, match="smaller model"):
             predictor.encode(image)
-    predictor._model.image_encoder = encoder  # type: ignore[attr-defined]
+    predictor._model.plain.image_encoder = encoder  # type: ignore[attr-defined]
     assert predictor.encode(image).features.isfinite().all()
 
 
