@@ -12,6 +12,7 @@ head, N = b * T tokens of a piece, R = H * T rows of an object, heads first.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import torch
@@ -22,6 +23,7 @@ from napari_sam.core.modeling.mask_decoder import MaskDecoder
 from napari_sam.core.modeling.transformer import Attention, TwoWayAttentionBlock
 from napari_sam.core.packed_masks import PackedMasks
 from napari_sam.core.recent import Recent
+from napari_sam.core.threads import side_by_side
 
 AT_ONCE = 4  # prompts a piece: each has 4 MB of cells, and more of them fall out of the L3 cache
 SLAB = 1024  # cells that are summed up and normalised at once: they stay in the L2 caches
@@ -239,24 +241,30 @@ class PackedMaskDecoder(nn.Module):
             place = self._place(grid, positions)
             logits = features.new_empty((len(sparse), len(wanted), 4 * h, 4 * w))
             scores = features.new_empty((len(sparse), len(wanted)))
-            for part, image in self._pieces(features, sparse, dense, place):
-                tokens, cells = self._two_way(sparse[part].float(), image, place)
+
+            def decode(part: slice, look: Callable[[], ImageSide]) -> None:
+                tokens, cells = self._two_way(sparse[part].float(), look(), place)
                 scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
                 self._form(logits[part], tokens[:, 1:], cells, scores[part] > least, wanted)
+
+            pieces = self._pieces(features, sparse, dense, place)
+            side_by_side([partial(decode, *piece) for piece in pieces])
         return logits, scores
 
     def _pieces(
         self, features: Tensor, sparse: Tensor, dense: Tensor, place: Positions
-    ) -> Iterator[tuple[slice, ImageSide]]:
+    ) -> Iterator[tuple[slice, Callable[[], ImageSide]]]:
+        """Prompts to decode at once, and what gives their image side."""
         count = len(sparse)
         if tuple(dense.shape[-2:]) != place.grid:  # no mask prompt: the same for all objects
             image = self.images.get(features, lambda: self._image_side(features + dense, place))
-            for start in range(0, count, AT_ONCE):
-                yield slice(start, min(start + AT_ONCE, count)), image
+            step = max(1, min(AT_ONCE, -(-count // torch.get_num_threads())))
+            for start in range(0, count, step):
+                yield slice(start, min(start + step, count)), lambda: image
             return
         # (On a grid of a single cell "no mask" looks the same: right, if not as fast.)
         for i, own in enumerate(dense.expand(count, -1, -1, -1)):
-            yield slice(i, i + 1), self._image_side(features + own, place)
+            yield slice(i, i + 1), partial(self._image_side, features + own, place)
 
     def _image_side(self, cells_1Dhw: Tensor, place: Positions) -> ImageSide:
         cells = cells_1Dhw.float().flatten(2)[0].t().contiguous()

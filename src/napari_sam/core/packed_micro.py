@@ -7,6 +7,7 @@ modules; chosen in ``core/predictor.py``. Suffixes as in ``core/packed_micro_blo
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -31,8 +32,10 @@ from napari_sam.core.packed_micro_blocks import (
     ImageSide,
 )
 from napari_sam.core.recent import Recent
+from napari_sam.core.threads import side_by_side
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
+AT_ONCE = 8  # prompts that one worker takes
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
 
 
@@ -98,11 +101,17 @@ class PackedMicroDecoder:
         logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
         scores = torch.empty(count, NUM_MASKS)
         sparse = self.prompts.sparse(points_BN2, labels_BN)
-        workspace = self._take_workspace(side.cells)
-        for i in range(count):
-            dense = self.dense(side, points_BN2[i], labels_BN[i], None if mask is None else mask[i])
-            scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i])
-        self._spare = workspace
+
+        def decode(part: range) -> None:
+            workspace = self._take_workspace(side.cells)
+            for i in part:
+                own = None if mask is None else mask[i]
+                dense = self.dense(side, points_BN2[i], labels_BN[i], own)
+                scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i])
+            self._spare = workspace
+
+        step = max(1, min(AT_ONCE, -(-count // torch.get_num_threads())))
+        side_by_side([partial(decode, range(count)[i : i + step]) for i in range(0, count, step)])
         return logits, scores
 
     def _take_workspace(self, cells_PD: Tensor) -> Workspace:

@@ -7,14 +7,18 @@ process makes a click 14 times slower.
 The rule for numbers: torch's number of threads is the one for all engines. Each thread of Python
 that computes brings a team of so many, so a process encodes one picture at a time
 (``Runtime.active(alone=True)``); decoding is short and goes on beside it. Whoever starts several
-processes divides the cores among them, with ``OMP_NUM_THREADS``.
+processes divides the cores among them, with ``OMP_NUM_THREADS``. Many small pieces of one job run
+on workers of one thread each (``side_by_side``): small operations gain little from a team.
 """
 
 import logging
 import os
 import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["spare_a_core"]
+__all__ = ["side_by_side", "spare_a_core"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +47,54 @@ def spare_a_core(*, too_late: bool = _TOO_LATE) -> None:
         threads - 1,
         threads,
     )
+
+
+_workers: dict[int, ThreadPoolExecutor] = {}  # by their number
+_workers_lock = threading.Lock()
+
+
+def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs at the same time, on as many workers of one thread each as torch has threads here.
+
+    A single job runs in the caller. Gradients are off in the workers, and inference mode is as in
+    the caller. The first error is raised when all have ended. Jobs must not call this themselves.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    if len(jobs) < 2 or count < 2:
+        for job in jobs:
+            job()
+        return
+    inference = torch.is_inference_mode_enabled()
+
+    def run(job: Callable[[], None]) -> None:
+        with torch.no_grad(), torch.inference_mode(inference):
+            job()
+
+    futures = [_pool(count).submit(run, job) for job in jobs]
+    errors = [error for future in futures if (error := future.exception())]
+    if errors:
+        raise errors[0]
+
+
+def _pool(count: int) -> ThreadPoolExecutor:
+    import torch
+
+    with _workers_lock:
+        if count not in _workers:
+            started = threading.Barrier(count)
+            pool = ThreadPoolExecutor(count, "napari-sam-decode", _compute_alone)
+            for future in [pool.submit(started.wait) for _ in range(count)]:
+                future.result()
+            # The number that a worker sets is also the one that new threads begin with: undo that.
+            torch.set_num_threads(count)
+            _workers[count] = pool
+        return _workers[count]
+
+
+def _compute_alone() -> None:
+    import torch
+
+    torch.get_num_threads()  # a thread takes over the process' number when first asked: before ours
+    torch.set_num_threads(1)

@@ -19,6 +19,7 @@ from napari_sam.core.regions import Mask, Region, tight_region
 
 Floats = NDArray[np.float32]
 STRIP_PIXELS = 2**17  # of one strip: its logits stay in the processor's cache
+LARGE_SHARE = 0.3  # of the image: from here on, upscaling all of it by torch is faster
 BLOCK = 128  # most rows or columns of one dense product: longer ones are mostly zeros
 
 
@@ -127,7 +128,11 @@ def region_above(frame: Frame, low_res_hw: Floats, level: float) -> Region:
 def restore_mask(frame: Frame, low_res_hw: Floats) -> tuple[Mask, Region]:
     """The object (logits above 0) within its tight region, and that region."""
     loose = region_above(frame, low_res_hw, 0.0)
-    mask = np.zeros([side.stop - side.start for side in loose], bool)
+    size = [side.stop - side.start for side in loose]
+    if size[0] * size[1] > LARGE_SHARE * frame.original[0] * frame.original[1]:
+        whole = frame.restore(torch.from_numpy(np.array(low_res_hw[None, None], np.float32)))
+        return trim((whole[0, 0][loose] > 0).numpy(), loose)
+    mask = np.zeros(size, bool)
     for strip, logits in strips(frame, low_res_hw, loose):
         np.greater(logits, 0, out=mask[strip])
     return trim(mask, loose)
