@@ -123,7 +123,9 @@ def test_the_first_click_needs_no_set_up(open_dock, qtbot):
     assert dock.viewer.layers["preview"].visible
     assert dock.mask_panel.candidates[1].text() == "2:  0.90"
     assert dock.mask_panel.candidates[1].isChecked()
-    assert dock.model_panel.runtime.text() == "no device, fake"
+    assert dock.model_panel.runtime.text() == "Runs on: no device, fake"
+    hint = dock.model_panel.runtime.sizeHint()
+    assert dock.model_panel.runtime.height() >= hint.height()  # it was once cut in two
     assert not any("MainThread" in name for name in dock.predictor.threads)
     dock.mask_panel.candidates[2].click()
     assert dock.session.candidate == 2

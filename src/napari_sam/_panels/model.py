@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from qtpy.QtWidgets import QLabel
+from superqt import QElidingLabel
 
 from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._session import Session
@@ -24,14 +24,12 @@ class ModelPanel(Section):
         self.precision = Combo(_PRECISION_TIP, lambda value: self._change(precision=value))
         self.backend = Combo(_BACKEND_TIP, lambda value: self._change(backend=value))
         self._backends: tuple[Backend, ...] = ("auto", *installed_engines())
-        self.runtime = QLabel()
-        self.runtime.setWordWrap(True)
-        self.runtime.setToolTip("Device, precision, number format and backend.")
+        self.runtime = QElidingLabel()  # in a row's second column the text would be cut in two
         self.add("Name", self.model)
         self.add_wide(self.download)
         self.add("Precision", self.precision)
         self.add("Backend", self.backend)
-        self.add("Runs on", self.runtime)
+        self.add_wide(self.runtime)
         session.model_changed.connect(self._show)
         self._show()
 
@@ -52,7 +50,8 @@ class ModelPanel(Section):
             f"Licence: {spec.licence}. {spec.licence_note}"
         )
         self._show_engines()
-        self.runtime.setText(session.runtime or "decided at first click")
+        self.runtime.setText(f"Runs on: {session.runtime or 'decided at first click'}")
+        self.runtime.setToolTip(f"Device, precision, number format, backend: {session.runtime}")
 
     def _show_engines(self) -> None:
         """What does not go together cannot be chosen, and says why."""
