@@ -6,6 +6,7 @@ image's cells in slices, which keeps a batch in cache and in bounds. Knows torch
 modules; chosen in ``core/predictor.py``. Suffixes as in ``core/packed_micro_blocks.py``.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,11 +33,14 @@ from napari_sam.core.packed_micro_blocks import (
     ImageSide,
 )
 from napari_sam.core.recent import Recent
-from napari_sam.core.threads import side_by_side
+from napari_sam.core.threads import in_one_thread, one_after_another, side_by_side
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
 AT_ONCE = 8  # prompts that one worker takes
+SLICES = 4  # at least, so that they can be shared out
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
+
+Run = Callable[[Sequence[Callable[[], None]]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,17 +105,22 @@ class PackedMicroDecoder:
         logits = torch.empty(count, NUM_MASKS, 2 * h, 2 * w)
         scores = torch.empty(count, NUM_MASKS)
         sparse = self.prompts.sparse(points_BN2, labels_BN)
+        threads = torch.get_num_threads()
 
-        def decode(part: range) -> None:
+        def decode(part: range, run: Run) -> None:
             workspace = self._take_workspace(side.cells)
             for i in part:
                 own = None if mask is None else mask[i]
                 dense = self.dense(side, points_BN2[i], labels_BN[i], own)
-                scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i])
+                scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i], run=run)
             self._spare = workspace
 
-        step = max(1, min(AT_ONCE, -(-count // torch.get_num_threads())))
-        side_by_side([partial(decode, range(count)[i : i + step]) for i in range(0, count, step)])
+        if count == 1:  # only its slices of cells are worth several threads
+            in_one_thread(partial(decode, range(1), partial(side_by_side, count=threads)))
+        else:
+            step = min(AT_ONCE, -(-count // threads))
+            parts = [range(count)[i : i + step] for i in range(0, count, step)]
+            side_by_side([partial(decode, part, one_after_another) for part in parts])
         return logits, scores
 
     def _take_workspace(self, cells_PD: Tensor) -> Workspace:
@@ -132,6 +141,7 @@ class PackedMicroDecoder:
         workspace: Workspace,
         *,
         out: Tensor,
+        run: Run,
     ) -> Tensor:
         """Masks of one prompt into ``out`` (4, 2h, 2w); returns their scores (4,)."""
         decoder, cells = self.decoder, workspace.cells
@@ -144,13 +154,13 @@ class PackedMicroDecoder:
         for block in self.blocks[1:]:
             tokens = block.attend_to_self(tokens, token_pe)
             questions = block.to_image.questions(tokens + token_pe)
-            logits = self._renew(cells, update, questions, side)
+            logits = self._renew(cells, update, questions, side, run=run)
             tokens = block.update_tokens(tokens, block.to_image.answers(logits, cells))
             update = block.cell_update(tokens, token_pe, cells, side.positions)
         wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
         tokens, token_pe = tokens[wanted], token_pe[wanted]
         questions = self.final.questions(tokens + token_pe)
-        logits = self._renew(cells, update, questions, side, fine=workspace.fine)
+        logits = self._renew(cells, update, questions, side, run=run, fine=workspace.fine)
         tokens = decoder.final_norm(tokens + self.final.answers(logits, cells))
         h, w = side.grid
         quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
@@ -170,6 +180,7 @@ class PackedMicroDecoder:
         questions: Tensor,
         side: ImageSide,
         *,
+        run: Run,
         fine: Tensor | None = None,
     ) -> Tensor:
         """Give the cells their next values, slice by slice; returns questions times their keys.
@@ -178,14 +189,17 @@ class PackedMicroDecoder:
         """
         count = len(cells)
         logits = torch.empty(len(questions), count)
-        for start in range(0, count, CELLS_AT_ONCE):
-            part = slice(start, start + CELLS_AT_ONCE)
+
+        def renew(part: slice) -> None:
             renewed = update(part)
             cells[part] = renewed
             torch.mm(questions, (renewed + side.positions[part]).t(), out=logits[:, part])
             if fine is not None:
                 quarters = slice(4 * part.start, 4 * part.stop)
                 fine[quarters] = self.upscale(renewed, side.skip[part]).view(-1, fine.shape[1])
+
+        step = min(CELLS_AT_ONCE, -(-count // SLICES))
+        run([partial(renew, slice(i, min(i + step, count))) for i in range(0, count, step)])
         return logits
 
 

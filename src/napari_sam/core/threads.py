@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["side_by_side", "spare_a_core"]
+__all__ = ["in_one_thread", "one_after_another", "side_by_side", "spare_a_core"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,48 +49,75 @@ def spare_a_core(*, too_late: bool = _TOO_LATE) -> None:
     )
 
 
-_workers: dict[int, ThreadPoolExecutor] = {}  # by their number
+_workers: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _workers_lock = threading.Lock()
 
 
-def side_by_side(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs at the same time, on as many workers of one thread each as torch has threads here.
+def side_by_side(jobs: Sequence[Callable[[], None]], *, count: int | None = None) -> None:
+    """Run jobs at the same time, on ``count`` workers of one thread each.
 
     A single job runs in the caller. Gradients are off in the workers, and inference mode is as in
     the caller. The first error is raised when all have ended. Jobs must not call this themselves.
+
+    Parameters
+    ----------
+    jobs
+        What to run.
+    count
+        Number of workers; None: as many as torch has threads here.
     """
     import torch
 
-    count = torch.get_num_threads()
+    count = count or torch.get_num_threads()
     if len(jobs) < 2 or count < 2:
-        for job in jobs:
-            job()
+        one_after_another(jobs)
         return
+    _run_in(_pool("side", count), jobs)
+
+
+def in_one_thread(job: Callable[[], None]) -> None:
+    """Run a job of many small operations on one thread: a team costs more than it saves.
+
+    As :func:`side_by_side`, which the job may call with a ``count``.
+    """
+    _run_in(_pool("one", 1), [job])
+
+
+def one_after_another(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run jobs in the caller; stands in for :func:`side_by_side` within one of its jobs."""
+    for job in jobs:
+        job()
+
+
+def _run_in(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> None:
+    import torch
+
     inference = torch.is_inference_mode_enabled()
 
     def run(job: Callable[[], None]) -> None:
         with torch.no_grad(), torch.inference_mode(inference):
             job()
 
-    futures = [_pool(count).submit(run, job) for job in jobs]
+    futures = [pool.submit(run, job) for job in jobs]
     errors = [error for future in futures if (error := future.exception())]
     if errors:
         raise errors[0]
 
 
-def _pool(count: int) -> ThreadPoolExecutor:
+def _pool(name: str, count: int) -> ThreadPoolExecutor:
     import torch
 
     with _workers_lock:
-        if count not in _workers:
+        if (name, count) not in _workers:
+            threads = torch.get_num_threads()
             started = threading.Barrier(count)
-            pool = ThreadPoolExecutor(count, "napari-sam-decode", _compute_alone)
+            pool = ThreadPoolExecutor(count, f"napari-sam-{name}", _compute_alone)
             for future in [pool.submit(started.wait) for _ in range(count)]:
                 future.result()
             # The number that a worker sets is also the one that new threads begin with: undo that.
-            torch.set_num_threads(count)
-            _workers[count] = pool
-        return _workers[count]
+            torch.set_num_threads(threads)
+            _workers[name, count] = pool
+        return _workers[name, count]
 
 
 def _compute_alone() -> None:
