@@ -4,11 +4,12 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
 
-from napari_sam.core.threads import spare_a_core
+from napari_sam.core.threads import in_one_thread, side_by_side, spare_a_core
 
 
 def in_a_new_process(code: str, **variables: str) -> str:
@@ -72,3 +73,48 @@ def test_torch_imported_first_is_noticed() -> None:
         "import napari_sam.core.runtime; print(torch.get_num_threads())"
     )
     assert in_a_new_process(code) == "1"
+
+
+# Pieces of a job on workers of one thread each
+
+
+def test_pieces_run_side_by_side_on_one_thread_each() -> None:
+    threads = torch.get_num_threads()
+    together = threading.Barrier(2)
+    seen: list[tuple[int, bool]] = []
+
+    def job() -> None:
+        together.wait(20)  # breaks unless two of them run at the same time
+        seen.append((torch.get_num_threads(), torch.is_inference_mode_enabled()))
+
+    with torch.inference_mode():
+        side_by_side([job] * 4, count=2)
+    assert seen == [(1, True)] * 4
+    assert torch.get_num_threads() == threads
+    fresh: list[int] = []
+    thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert fresh == [threads]  # a worker's number is not what other threads begin with
+
+
+def test_the_first_error_of_the_pieces_is_raised_when_all_have_ended() -> None:
+    done: list[int] = []
+
+    def fail() -> None:
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        side_by_side([fail, lambda: done.append(1), lambda: done.append(2)], count=2)
+    assert sorted(done) == [1, 2]
+
+
+def test_a_job_in_one_thread_may_share_out_its_pieces() -> None:
+    seen: list[int] = []
+
+    def job() -> None:
+        seen.append(torch.get_num_threads())
+        side_by_side([lambda: seen.append(torch.get_num_threads())] * 2, count=2)
+
+    in_one_thread(job)
+    assert seen == [1, 1, 1]
