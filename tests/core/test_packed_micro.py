@@ -208,3 +208,25 @@ def test_only_the_bundled_model_is_packed(plain: MicroSam):
     other = torch.nn.Linear(2, 2)
     assert pack_micro(other) is other
     assert isinstance(pack_micro(copy.deepcopy(plain)), PackedMicroSam)
+
+
+def test_no_two_threads_get_the_same_workspace(packed: PackedMicroSam):
+    """A workspace that two prompts write into at once gives masks of neither."""
+    cells = torch.zeros(6, 4)
+
+    def take(_: int) -> int:
+        workspace = packed.decoder._take_workspace(cells)
+        number = id(workspace)
+        assert number not in taken
+        taken.add(number)
+        taken.remove(number)
+        packed.decoder._spare.append(workspace)
+        return number
+
+    taken: set[int] = set()
+    first, second = (packed.decoder._take_workspace(cells) for _ in range(2))
+    assert first is not second
+    packed.decoder._spare.extend([first, second])
+    assert packed.decoder._take_workspace(cells) is not packed.decoder._take_workspace(cells)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(take, range(2000)))

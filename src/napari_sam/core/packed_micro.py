@@ -1,11 +1,12 @@
 """The bundled model the way a CPU runs it fastest; same numbers as ``modeling/micro*.py``.
 
 What does not depend on the prompt (the image's side of the first block, positions, the skip in the
-order of the upscaling) is computed once for an image. Prompts run one after the other and the
-image's cells in slices, which keeps a batch in cache and in bounds. Knows torch and the plain
-modules; chosen in ``core/predictor.py``. Suffixes as in ``core/packed_micro_blocks.py``.
+order of the upscaling) is computed once for an image. Each worker has one prompt at a time, and
+the image's cells go in slices, which keeps a batch in cache and in bounds. Knows torch and the plain
+modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_micro_blocks.py``.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,7 @@ from napari_sam.core.recent import Recent
 from napari_sam.core.threads import in_one_thread, one_after_another, side_by_side
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
+WORKSPACES_KEPT = 2  # 16 MB each at 1024 x 1024
 AT_ONCE = 8  # prompts that one worker takes
 SLICES = 4  # at least, so that they can be shared out
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
@@ -67,7 +69,7 @@ class PackedMicroDecoder:
         self.upscale = FoldedUpscale(decoder)
         self.kernels = Hypernetworks(list(decoder.hypernetworks))
         self.sides = Recent[ImageSide](IMAGES_KEPT)
-        self._spare: Workspace | None = None
+        self._spare: deque[Workspace] = deque(maxlen=WORKSPACES_KEPT)
 
     def image_side(self, encoded: EncodedImage) -> ImageSide:
         """All that prompts on this image share."""
@@ -113,7 +115,7 @@ class PackedMicroDecoder:
                 own = None if mask is None else mask[i]
                 dense = self.dense(side, points_BN2[i], labels_BN[i], own)
                 scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i], run=run)
-            self._spare = workspace
+            self._spare.append(workspace)
 
         if count == 1:  # only its slices of cells are worth several threads
             in_one_thread(partial(decode, range(1), partial(side_by_side, count=threads)))
@@ -124,8 +126,11 @@ class PackedMicroDecoder:
         return logits, scores
 
     def _take_workspace(self, cells_PD: Tensor) -> Workspace:
-        """The one that was used last, if it fits and no other thread has it."""
-        spare, self._spare = self._spare, None
+        """One that was used lately, if it fits and no other thread has it."""
+        try:
+            spare = self._spare.pop()  # one step: two threads must never share a workspace
+        except IndexError:
+            spare = None
         if spare is None or spare.cells.shape != cells_PD.shape:
             spare = Workspace(
                 torch.empty_like(cells_PD),
