@@ -2,8 +2,8 @@
 
 What does not depend on the prompt (the image's side of the first block, positions, the skip in the
 order of the upscaling) is computed once for an image. Each worker has one prompt at a time, and
-the image's cells go in slices, which keeps a batch in cache and in bounds. Knows torch and the plain
-modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_micro_blocks.py``.
+the image's cells go in slices, which keeps a batch in cache and in bounds. Knows torch and the
+plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_micro_blocks.py``.
 """
 
 from collections import deque

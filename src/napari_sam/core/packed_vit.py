@@ -4,7 +4,7 @@ Four things differ from the plain modules. Weights are packed once for oneDNN, w
 Tokens stay in window order through the whole trunk, so cutting windows costs nothing. Tokens that
 only pad a window are never computed: they are known to be the qkv bias, and serve as keys only.
 Attention runs in slabs that stay in cache, with the position bias built slab by slab, never as a
-whole. Knows torch and the plain modules; chosen in ``core/predictor.py``.
+whole. Knows torch and the plain modules; chosen in ``core/engines/fit.py``.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ napari_sam.training RUN --pack PACK --threads 1``.
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see core/runtime.py
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch: see core/threads.py
 
 import argparse
 from dataclasses import replace
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def fit_scores_of(run: Path, model: MicroSam, images: TrainingImages, params: ScoreParams) -> None:
-    """Fit the head to the run's averaged weights; the checkpoint gets it in both its weights."""
+    """Fit the head to the run's averaged weights; the checkpoint keeps it in them."""
     state = load_checkpoint(run / "checkpoint.pt")
     if state is None:
         raise SystemExit(f"{run} has no checkpoint")
