@@ -10,8 +10,10 @@ from napari_sam.core import hardware
 @pytest.fixture(autouse=True)
 def fresh():
     hardware.cpu_has_bfloat16.cache_clear()
+    hardware.cpu_flags.cache_clear()
     yield
     hardware.cpu_has_bfloat16.cache_clear()
+    hardware.cpu_flags.cache_clear()
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The packed encoder gives the plain encoder's numbers, on any grid and in both precisions."""
 
 import copy
+from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam.core import packed_vit
-from napari_sam.core.packed_vit import PackedViT, pack_linear, window_order
+from napari_sam.core.native import library
+from napari_sam.core.packed_vit import PackedViT, pack_linear
+from napari_sam.core.windows import window_order
 from tests.golden.cases import SEED, VIT
 from tests.golden.seeded import seeded_tensor
 
@@ -20,6 +23,23 @@ def plain_encoder() -> torch.nn.Module:
     for key, tensor in sam.state_dict().items():
         tensor.copy_(seeded_tensor(key, tuple(tensor.shape), SEED))
     return sam.image_encoder
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything here holds with the compiled library and without it."""
+    if request.param == "torch":
+        monkeypatch.setenv(library.SWITCH, "off")
+    library.load_library.cache_clear()
+    if request.param == "compiled" and (reason := library.why_no_library()):
+        pytest.skip(f"no compiled attention: {reason}")
+    yield
+    library.load_library.cache_clear()
+
+
+def test_the_compiled_library_is_used_where_it_can_be(request: pytest.FixtureRequest):
+    """It falls back silently, so that a fault in making it would only show as lost time."""
+    assert PackedViT(plain_encoder()).compiled == ("[compiled" in request.node.name)
 
 
 @pytest.mark.parametrize("size", [(128, 128), (96, 128), (48, 80), (16, 16), (144, 160)])
@@ -54,11 +74,7 @@ def test_without_the_private_operators_the_numbers_stay(monkeypatch: pytest.Monk
     torch.testing.assert_close(packed(picture), plain(picture), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
-def test_the_private_operators_are_used_where_they_are():
-    assert packed_vit._packing_works(torch.float32)
-
-
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 6))
 def test_window_order_is_a_permutation_with_windows_together(h: int, w: int, side: int):
     order = window_order((h, w), side)
@@ -74,7 +90,9 @@ def test_window_order_is_a_permutation_with_windows_together(h: int, w: int, sid
             start += len(tokens)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.booleans(), st.booleans())
 def test_packed_linear(rows: int, inner: int, outer: int, gelu: bool, biased: bool):
     x, weight = torch.randn(rows, inner), torch.randn(outer, inner)

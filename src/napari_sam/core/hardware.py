@@ -11,7 +11,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["cpu_has_bfloat16", "has_apple_gpu", "may_have_nvidia_gpu"]
+__all__ = ["cpu_flags", "cpu_has_bfloat16", "has_apple_gpu", "may_have_nvidia_gpu"]
 
 _LINUX_CPU = Path("/proc/cpuinfo")
 # x86: AVX-512 with bf16 or AMX; ARM: the bf16 extension. AVX-512 alone only emulates it, slowly.
@@ -19,10 +19,18 @@ _SIGNS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
 @lru_cache
+def cpu_flags() -> frozenset[str]:
+    """What the CPU says that it can do, in the words of Linux; empty on other systems."""
+    if sys.platform != "linux" or not _LINUX_CPU.is_file():
+        return frozenset()
+    return frozenset(_LINUX_CPU.read_text(encoding="ascii", errors="replace").split())
+
+
+@lru_cache
 def cpu_has_bfloat16() -> bool | None:
     """Whether the CPU multiplies bfloat16 matrices by itself; None where that cannot be known."""
-    if sys.platform == "linux" and _LINUX_CPU.is_file():
-        return bool(_SIGNS & set(_LINUX_CPU.read_text(encoding="ascii", errors="replace").split()))
+    if flags := cpu_flags():
+        return bool(_SIGNS & flags)
     if sys.platform == "darwin":
         return platform.machine() == "arm64" and _sysctl("hw.optional.arm.FEAT_BF16") == "1"
     return None

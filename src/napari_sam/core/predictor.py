@@ -4,7 +4,7 @@ The same predictor may be used from several threads and for several images at on
 remembers "the current image". Knows one image; volumes and tiles are above it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from napari_sam.core.engines import Backend, best_engine, check_choice
-from napari_sam.core.engines.fit import fit_model
+from napari_sam.core.engines.fit import fit_model, is_compiled
 from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
@@ -361,4 +361,5 @@ def load_predictor(
     with memory_errors():
         model = load_model(spec, weights=weights).to(runtime.device)
         model = fit_model(model, spec, runtime)
+    runtime = replace(runtime, compiled=is_compiled(model))
     return Predictor(model, spec, runtime=runtime)  # type: ignore[arg-type]

@@ -47,11 +47,14 @@ class Runtime:
         ``"exact"``: float32 throughout. ``"fast"``: bfloat16 matrix products.
     engine
         What computes the image embedding; prompts are always decoded by PyTorch.
+    compiled
+        Whether attention in it is that of our compiled library (``core/native``).
     """
 
     device: torch.device
     precision: Precision
     engine: Engine = "torch"
+    compiled: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -61,7 +64,8 @@ class Runtime:
     def describe(self) -> str:
         """One line for people, such as ``cpu, exact (float32), PyTorch``."""
         number = str(self.dtype).removeprefix("torch.")
-        return f"{self.device}, {self.precision} ({number}), {TITLES[self.engine]}"
+        compiled = " with compiled attention" if self.compiled else ""
+        return f"{self.device}, {self.precision} ({number}), {TITLES[self.engine]}{compiled}"
 
     @contextmanager
     def active(self, *, alone: bool = False) -> Iterator[None]:

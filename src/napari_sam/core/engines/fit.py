@@ -10,11 +10,11 @@ from napari_sam.core.modeling.micro_encoder import MicroEncoder
 from napari_sam.core.packed_decoder import pack_mask_decoder
 from napari_sam.core.packed_micro import pack_micro
 from napari_sam.core.packed_micro_encoder import pack_micro_encoder
-from napari_sam.core.packed_vit import pack_image_encoder
+from napari_sam.core.packed_vit import PackedViT, pack_image_encoder
 from napari_sam.core.registry import ModelSpec
 from napari_sam.core.runtime import Runtime
 
-__all__ = ["fit_image_encoder", "fit_model"]
+__all__ = ["fit_image_encoder", "fit_model", "is_compiled"]
 
 
 def fit_model(model: nn.Module, spec: ModelSpec, runtime: Runtime) -> nn.Module:
@@ -68,6 +68,12 @@ def fit_image_encoder(model: nn.Module, spec: ModelSpec, runtime: Runtime) -> No
             pack_micro_encoder(model.image_encoder, dtype=runtime.dtype)
     else:
         fuse_image_encoder(model)
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Whether our compiled library computes the attention of a fitted model's encoder."""
+    encoder = getattr(model, "image_encoder", None)
+    return isinstance(encoder, PackedViT) and encoder.compiled
 
 
 def _compiler(runtime: Runtime) -> Compile:

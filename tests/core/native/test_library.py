@@ -1,0 +1,119 @@
+"""Making the compiled library, and doing without it."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from napari_sam.core import hardware
+from napari_sam.core.native import library
+
+needs_compiler = pytest.mark.skipif(
+    library.why_no_library() is not None, reason=str(library.why_no_library())
+)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    library.load_library.cache_clear()
+    monkeypatch.setattr(library, "user_cache_path", lambda name: tmp_path / name)
+    yield tmp_path
+    library.load_library.cache_clear()
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
+    monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(library.sys, "platform", "linux")
+    monkeypatch.setattr(library.platform, "machine", lambda: "x86_64")
+
+
+def test_off_is_off(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setenv(library.SWITCH, "off")
+    with caplog.at_level(logging.INFO):
+        assert library.load_library() is None
+    assert library.SWITCH in caplog.text
+
+
+def test_an_older_cpu(monkeypatch: pytest.MonkeyPatch):
+    pretend(monkeypatch, {"avx2", "fma"})
+    assert library.why_no_library() == "the CPU has no avx512f"
+
+
+def test_another_system(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(library.sys, "platform", "darwin")
+    assert "Linux" in str(library.why_no_library())
+
+
+def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    pretend(monkeypatch, set(library._NEEDED))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no C++ compiler" in str(library.why_no_library())
+    assert library.load_library() is None
+
+
+@needs_compiler
+def test_made_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    assert library.load_library() is not None
+    made = list(own_cache.rglob("*.so"))
+    assert len(made) == 1
+    assert [path for path in made[0].parent.iterdir() if path != made[0]] == []
+    library.load_library.cache_clear()
+    monkeypatch.setattr(library.subprocess, "run", None)
+    assert library.load_library() is not None
+
+
+@needs_compiler
+def test_other_flags_another_file(monkeypatch: pytest.MonkeyPatch):
+    before = library._file()
+    flags = hardware.cpu_flags()
+    monkeypatch.setattr(library, "cpu_flags", lambda: flags ^ {"avx512_bf16"})
+    assert library._file() != before
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "script", ["echo cannot do that >&2; exit 3", "exit 3", "exit 0"], ids=["told", "mute", "none"]
+)
+def test_a_compiler_that_fails(
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    script: str,
+):
+    compiler = own_cache / "c++"
+    compiler.write_text(f"#!/bin/sh\n{script}\n")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(library, "_compiler", lambda: str(compiler))
+    with caplog.at_level(logging.INFO):
+        assert library.load_library() is None
+    assert "could not be made" in caplog.text
+    assert list(own_cache.rglob("*.so")) == []
+
+
+@needs_compiler
+def test_a_broken_file_is_no_crash(own_cache: Path):
+    file = library._file()
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"no library")
+    assert library.load_library() is None
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written(own_cache: Path):
+    (own_cache / "napari-sam").write_text("a file where the folder should be")
+    assert library.load_library() is None
+
+
+@needs_compiler
+def test_two_processes_at_once(own_cache: Path):
+    code = (
+        "import sys; from pathlib import Path; from napari_sam.core.native import library;"
+        "library.user_cache_path = lambda name: Path(sys.argv[1]) / name;"
+        "assert library.load_library() is not None"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(own_cache)]) for _ in range(2)]
+    assert [process.wait(timeout=100) for process in both] == [0, 0]
+    assert len(list(own_cache.rglob("*.so"))) == 1
