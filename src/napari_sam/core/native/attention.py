@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from napari_sam.core.native.library import load_library
+from napari_sam.core.native.library import address, load_library
 from napari_sam.core.threads import side_by_side
 
 __all__ = ["attend", "can_attend"]
@@ -46,14 +46,20 @@ def attend(qkv_N3Hd: Tensor, index_WRC: Tensor, padding_3Hd: Tensor, tables: Ten
     ------
     MemoryError
         No memory for the keys of a window.
+    ValueError
+        A tensor is not contiguous, or its numbers are of another format.
     """
     _, _, heads, width = qkv_N3Hd.shape
     windows, rows, columns = index_WRC.shape
     out = torch.empty(len(qkv_N3Hd), heads * width, dtype=qkv_N3Hd.dtype)
-    tensors = [t.contiguous() for t in (qkv_N3Hd, out, index_WRC, padding_3Hd, tables)]
+    dtype = qkv_N3Hd.dtype
     call = partial(
-        getattr(load_library(), _NAMES[qkv_N3Hd.dtype]),
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors),
+        getattr(load_library(), _NAMES[dtype]),
+        address(qkv_N3Hd, dtype),
+        address(out, dtype),
+        address(index_WRC, torch.int32),
+        address(padding_3Hd, dtype),
+        address(tables, dtype),
     )
     pieces = _PIECES * torch.get_num_threads()
     parts = -(-pieces // (windows * heads))  # of the queries of a window

@@ -17,11 +17,13 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from platformdirs import user_cache_path
+from torch import Tensor
 
 from napari_sam.core.hardware import cpu_flags
 
-__all__ = ["SWITCH", "load_library", "why_no_library"]
+__all__ = ["SWITCH", "address", "load_library", "why_no_library"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,19 @@ def load_library() -> ctypes.CDLL | None:
             reason = f"it could not be made ({error})"
     logger.info("Computing without our compiled attention: %s.", reason)
     return None
+
+
+def address(tensor: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
+    """Where a tensor's numbers begin.
+
+    Raises
+    ------
+    ValueError
+        It is not contiguous, or its numbers are of another format.
+    """
+    if tensor.dtype != dtype or not tensor.is_contiguous():
+        raise ValueError(f"the library takes contiguous {dtype}, not {tensor.dtype}")
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def why_no_library() -> str | None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from napari_sam.core.native.library import load_library
+from napari_sam.core.native.library import address, load_library
 from napari_sam.core.threads import side_by_side
 
 __all__ = ["add_and_normalise", "can_normalise"]
@@ -47,11 +47,11 @@ def add_and_normalise(
     out = torch.empty(x_ND.shape, dtype=dtype)
     call = partial(
         getattr(load_library(), _NAMES[dtype]),
-        _address(x_ND, torch.float32),
-        None if added_ND is None else _address(added_ND, dtype),
-        _address(out, dtype),
-        _address(norm.weight, torch.float32),
-        _address(norm.bias, torch.float32),
+        address(x_ND, torch.float32),
+        None if added_ND is None else address(added_ND, dtype),
+        address(out, dtype),
+        address(norm.weight, torch.float32),
+        address(norm.bias, torch.float32),
         ctypes.c_long(x_ND.shape[1]),
     )
     count = torch.get_num_threads()
@@ -62,9 +62,3 @@ def add_and_normalise(
 
     side_by_side([partial(run, first, last) for first, last in pairwise(ends)])
     return out
-
-
-def _address(tensor: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
-    if tensor.dtype != dtype or not tensor.is_contiguous():
-        raise ValueError(f"the library takes contiguous {dtype}, not {tensor.dtype}")
-    return ctypes.c_void_p(tensor.data_ptr())
