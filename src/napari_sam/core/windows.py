@@ -81,4 +81,4 @@ def token_index(grid: tuple[int, int], side: int, window: int) -> Tensor:
     padded = torch.full((down * window, across * window), -1, dtype=torch.int32)
     padded[:h, :w] = order
     cut = padded.view(down, window, across, window).transpose(1, 2)
-    return cut.reshape(-1, window, window)
+    return cut.reshape(-1, window, window).contiguous()  # of a single window it would be a view
