@@ -19,7 +19,7 @@ BENCH ?=
 # What a click needs is quick with few threads; a test run must leave cores to its neighbours.
 TEST_THREADS ?= 2
 
-.PHONY: help setup check format test demo bench parity evaluate clean
+.PHONY: help setup check format test demo bench docs parity evaluate clean
 
 help:
 	@echo "make setup     .venv with everything, from constraints.txt"
@@ -28,6 +28,7 @@ help:
 	@echo "make check     ruff, mypy, import-linter, no torchvision"
 	@echo "make format    let ruff format and fix what it can"
 	@echo "make bench     side by side with other SAMs, about an hour: BENCH='--only encoder,click'"
+	@echo "make docs      the manual: out/docs/index.html"
 	@echo "make parity    the networks beside the official packages, full sizes (long)"
 	@echo "make evaluate  accuracy on labelled images: PACK=folder with a manifest.json"
 	@echo "make clean     remove .venv and caches"
@@ -69,6 +70,11 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks $(BENCH)
+
+docs: setup
+	$(PIP) install --quiet --constraint constraints.txt --group docs
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --quiet docs/manual out/docs
+	@echo "out/docs/index.html"
 
 parity: setup
 	$(BIN)/python -m tests.parity.report

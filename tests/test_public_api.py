@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 import napari_sam
+from napari_sam._cli_options import ExitCode
 from napari_sam._sample_data import SAMPLES
 from napari_sam.core.weights import find
 
@@ -52,6 +53,38 @@ def test_signatures_stay(path: str, arguments: str) -> None:
     if keyword_only:
         names.insert(names.index(keyword_only[0]), "*")
     assert ", ".join(names) == arguments
+
+
+def test_the_scripts_in_the_manual_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "manual" / "scripting.md").read_text(encoding="utf-8")
+    first, everything = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    # Its middle holds the two objects; a whole grid on the whole image would take long.
+    image = SAMPLES["nuclei_fluorescence"].read_image()[:160, 100:260]
+    tifffile.imwrite(tmp_path / "cells.tif", image)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    first = first.replace("[87, 203]", "[87, 103]").replace("[155, 127]", "[155, 27]")
+    exec(compile(first, "scripting.md", "exec"), names)
+    everything = everything.replace("points_per_side=32", "points_per_side=4")
+    exec(compile(everything, "scripting.md", "exec"), names)
+    assert tifffile.imread(tmp_path / "labels.tif").max() == 2
+    assert np.asarray(names["labels"]).max() >= 1
+
+
+def test_every_page_of_the_manual_is_in_its_contents() -> None:
+    folder = ROOT / "docs" / "manual"
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    (contents,) = re.findall(r"```\{toctree\}\n(.*?)```", index, re.DOTALL)
+    pages = {path.stem for path in folder.glob("*.md")} - {"index"}
+    assert {line for line in contents.split() if not line.startswith(":")} - {"1"} == pages
+
+
+def test_the_manual_names_every_model_and_exit_code() -> None:
+    folder = ROOT / "docs" / "manual"
+    models = (folder / "models.md").read_text(encoding="utf-8")
+    assert [name for name in napari_sam.MODELS if f"`{name}`" not in models] == []
+    codes = (folder / "command-line.md").read_text(encoding="utf-8")
+    assert {int(code) for code in ExitCode} <= {int(n) for n in re.findall(r"\d+", codes)}
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
