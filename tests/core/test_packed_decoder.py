@@ -3,8 +3,9 @@
 import copy
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_sam.core import packed_decoder, packed_vit
+from napari_sam.core import packed_click, packed_decoder, packed_vit
 from napari_sam.core.modeling.common import EMPTY_LOGIT, EncodedImage
 from napari_sam.core.modeling.sam import Sam, build_sam
 from napari_sam.core.packed_decoder import PackedMaskDecoder, pack_mask_decoder
@@ -20,6 +21,7 @@ from napari_sam.core.predictor import Predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
 from napari_sam.core.runtime import choose_runtime
+from napari_sam.core.threads import with_helpers
 from tests.golden.cases import SEED, VIT, prompt_cases
 from tests.golden.seeded import seeded_tensor
 
@@ -89,7 +91,8 @@ def test_same_answers_as_the_plain_decoder(grid: tuple[int, int], multimask: boo
 
 def test_bfloat16_is_near():
     packed, encoded = packed_sam(torch.bfloat16), image()
-    for name, given in prompt_kinds((8, 8)).items():
+    kinds = prompt_kinds((8, 8)) | {"1 click": clicks(1)}
+    for name, given in kinds.items():
         expected, expected_scores = decode(plain_sam(), encoded, given)
         got, scores = decode(packed, encoded, given)
         assert got.dtype == scores.dtype == torch.float32
@@ -111,6 +114,40 @@ def test_slabs_and_pieces_that_do_not_divide(monkeypatch: pytest.MonkeyPatch):
     expected, _ = decode(plain_sam(), image((5, 7)), clicks(7))
     got, _ = decode(packed_sam(), image((5, 7)), clicks(7))
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def run_with(threads: int, jobs: Any, *, count: int) -> None:
+    with_helpers(jobs, count=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 4, 11, 1024])
+def test_a_click_in_slices_of_any_size_on_any_number_of_threads(
+    size: int, threads: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(packed_click, "CELLS_AT_ONCE", size)
+    monkeypatch.setattr(packed_decoder, "with_helpers", partial(run_with, threads))
+    packed = packed_sam()
+    for grid in ((5, 7), (1, 1)):
+        for given in (clicks(1), clicks(1) | {"mask": torch.ones(1, 1, 4 * grid[0], 4 * grid[1])}):
+            expected, expected_scores = decode(plain_sam(), image(grid), given)
+            got, scores = decode(packed, image(grid), given)
+            torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=1e-5)
+
+
+def test_a_softmax_over_slices_is_the_softmax():
+    """Also where a slice's logits are so low that it counts nothing."""
+    logits, cells = 30 * torch.randn(6, 50), torch.randn(50, 4)
+    logits[:, 20:30] -= 1e4
+    expected = logits.softmax(-1) @ cells
+    found = []
+    for part in (slice(0, 20), slice(20, 30), slice(30, 50)):
+        weights = logits[:, part].clone()
+        weight = packed_click.weigh_(weights)
+        found.append(packed_click.Found(weights @ cells[part], weight))
+    torch.testing.assert_close(packed_click.join(found), expected)
+    torch.testing.assert_close(packed_click.join(found[:1]), found[0].mixed)
 
 
 @pytest.mark.parametrize("kind", ["plain", "exact", "fast"])
@@ -231,3 +268,27 @@ def test_threads_share_a_decoder(monkeypatch: pytest.MonkeyPatch):
     assert len(seen) == 1
     for n, answer in enumerate(expected, 1):
         torch.testing.assert_close(got[n], answer, rtol=1e-4, atol=1e-5)
+
+
+def test_clicks_at_the_same_time_do_not_disturb_each_other():
+    sam, encoded = packed_sam(), image()
+    given = [clicks(1) | {"points": torch.full((1, 1, 2), 10.0 * n)} for n in range(4)]
+    expected = [decode(plain_sam(), encoded, each)[0] for each in given]
+    order = [0, 1, 2, 3] * 10
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: decode(sam, encoded, given[n])[0], order))
+    for n, got in zip(order, answers, strict=True):
+        torch.testing.assert_close(got, expected[n], rtol=1e-4, atol=1e-5)
+
+
+def test_no_two_threads_get_the_same_memory():
+    decoder = packed_sam().mask_decoder
+    assert isinstance(decoder, PackedMaskDecoder)
+    cells = torch.zeros(6, 4)
+    first, second = decoder._take_spare(cells), decoder._take_spare(cells)
+    assert first.data_ptr() != second.data_ptr()
+    decoder._spare.extend([first, second])
+    assert decoder._take_spare(cells) is second
+    assert decoder._take_spare(cells) is first
+    decoder._spare.append(first)
+    assert decoder._take_spare(torch.zeros(5, 4)).shape == (5, 4)

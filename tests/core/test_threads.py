@@ -9,7 +9,14 @@ import threading
 import pytest
 import torch
 
-from napari_sam.core.threads import in_one_thread, side_by_side, spare_a_core
+from napari_sam.core.threads import (
+    in_one_thread,
+    share_out,
+    side_by_side,
+    slices,
+    spare_a_core,
+    with_helpers,
+)
 
 
 def in_a_new_process(code: str, **variables: str) -> str:
@@ -109,12 +116,62 @@ def test_the_first_error_of_the_pieces_is_raised_when_all_have_ended() -> None:
     assert sorted(done) == [1, 2]
 
 
-def test_a_job_in_one_thread_may_share_out_its_pieces() -> None:
-    seen: list[int] = []
+def test_a_job_in_one_thread_works_with_its_helpers() -> None:
+    together = threading.Barrier(2)
+    seen: list[tuple[int, str]] = []
 
-    def job() -> None:
-        seen.append(torch.get_num_threads())
-        side_by_side([lambda: seen.append(torch.get_num_threads())] * 2, count=2)
+    def piece() -> None:
+        together.wait(20)  # breaks unless caller and helper work at the same time
+        seen.append((torch.get_num_threads(), threading.current_thread().name))
 
-    in_one_thread(job)
-    assert seen == [1, 1, 1]
+    in_one_thread(lambda: with_helpers([piece] * 4, count=2))
+    assert [number for number, _ in seen] == [1] * 4
+    assert {name.split("_")[0] for _, name in seen} == {"napari-sam-one", "napari-sam-help"}
+
+
+def test_a_busy_helper_is_not_waited_for() -> None:
+    released, done = threading.Event(), list[int]()
+    started = threading.Barrier(3)
+
+    def hold() -> None:
+        started.wait(20)
+        released.wait(20)
+
+    other = threading.Thread(target=lambda: with_helpers([hold, hold], count=2))
+    other.start()
+    started.wait(20)  # caller and helper of the other job are taken
+    with_helpers([lambda: done.append(1)] * 3, count=2)
+    assert done == [1] * 3
+    assert other.is_alive()
+    released.set()
+    other.join(20)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_error_of_a_piece_comes_out(count: int) -> None:
+    def fail() -> None:
+        raise ValueError("piece")
+
+    with pytest.raises(ValueError, match="piece"):
+        with_helpers([fail] * 3, count=count)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_pieces_of_a_click_are_all_done(
+    count: int, threads: int, request: pytest.FixtureRequest
+) -> None:
+    before = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(before))
+    torch.set_num_threads(threads)
+    done: list[int] = []
+    share_out([lambda i=i: done.append(i) for i in range(count)])
+    assert sorted(done) == list(range(count))
+
+
+@pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (3, 5), (4, 5), (21, 5), (20, 1000)])
+def test_slices_cover_everything_once(count: int, most: int) -> None:
+    parts = slices(count, most)
+    assert [i for part in parts for i in range(part.start, part.stop)] == list(range(count))
+    assert all(part.stop - part.start <= most for part in parts)
+    assert len(parts) >= min(count, 3)

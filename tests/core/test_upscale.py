@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from napari_sam.core.frame import Frame
 from napari_sam.core.predictor import MaskPrediction
 from napari_sam.core.regions import tight_region
-from napari_sam.core.upscale import columns, region_above, restore_mask, restore_region, rows
+from napari_sam.core.upscale import (
+    columns,
+    region_above,
+    restore_mask,
+    restore_masks,
+    restore_region,
+    rows,
+)
 
 SIDES = st.integers(1, 400)
 SHAPES = [
@@ -92,3 +99,24 @@ def test_no_object_is_an_empty_patch() -> None:
     patch, region = restore_mask(frame, np.full(frame.low_res, -32.0, np.float32))
     assert patch.shape == (0, 0)
     assert region == (slice(0, 0), slice(0, 0))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("size", [(1200, 1800), (601, 337), (64, 64), (1, 900)])
+def test_masks_side_by_side_are_the_whole_ones(
+    size: tuple[int, int], threads: int, request: pytest.FixtureRequest
+) -> None:
+    before = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(before))
+    torch.set_num_threads(threads)
+    frame = Frame.fit(size, least=1024, most=1024, multiple=1024, mask_stride=4)
+    low = np.stack([noise(frame, 1), noise(frame, 2, bias=-35), np.full(frame.low_res, -1.0)])
+    low[0, :, :20] = low[0, :3] = -5  # an object that does not begin at the corner
+    low = low.astype(np.float32)
+    masks = restore_masks(frame, low)
+    assert masks.dtype == bool
+    for one, mask in zip(low, masks, strict=True):
+        assert ((whole(frame, one) > 0) == mask).mean() >= 0.9999
+        patch, region = restore_mask(frame, one)
+        assert (patch == mask[region]).mean() >= 0.9999 if patch.size else not mask.any()
+        assert patch.sum() == pytest.approx(mask.sum(), rel=1e-4)

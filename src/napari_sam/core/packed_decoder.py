@@ -1,17 +1,14 @@
 """SAM's mask decoder the way a CPU runs it fastest; numbers of ``modeling/mask_decoder.py``.
 
-A prompt has a handful of tokens, an image thousands of cells. So what projects the cells is folded
-into the rows of tokens that meet them: ``q . (W x)`` becomes ``(q W) . x``, and a bias that a
-softmax over cells cannot see is dropped. What the first block makes of the image does not depend
-on the prompt: it is computed once for each embedding and kept while that lives. Prompts go through
-in pieces that stay in cache. Knows torch and the plain modules; chosen in ``core/predictor.py``.
-
-Suffixes of tensor names: b objects of a piece, T tokens, P cells, D width, H heads, d width of a
-head, N = b * T tokens of a piece, R = H * T rows of an object, heads first.
+A prompt has a handful of tokens, an image thousands of cells, so the tokens take over what projects
+the cells. What the first block makes of the image does not depend on the prompt: it is computed
+once for each embedding and kept while that lives. Many prompts go through in pieces that stay in
+cache, a piece on each core; a single prompt has its cells shared out to all cores. Knows torch and
+the plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_attention.py``.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -20,174 +17,24 @@ from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import EMPTY_LOGIT
 from napari_sam.core.modeling.mask_decoder import MaskDecoder
-from napari_sam.core.modeling.transformer import Attention, TwoWayAttentionBlock
+from napari_sam.core.modeling.transformer import TwoWayAttentionBlock
+from napari_sam.core.packed_attention import FoldedAttention, ImageSide, Positions
+from napari_sam.core.packed_click import ClickedAttention, ask_all
 from napari_sam.core.packed_masks import PackedMasks
+from napari_sam.core.packed_vit import pack_linear
 from napari_sam.core.recent import Recent
-from napari_sam.core.threads import side_by_side
+from napari_sam.core.threads import (
+    Run,
+    in_one_thread,
+    one_after_another,
+    side_by_side,
+    with_helpers,
+)
 
 AT_ONCE = 4  # prompts a piece: each has 4 MB of cells, and more of them fall out of the L3 cache
-SLAB = 1024  # cells that are summed up and normalised at once: they stay in the L2 caches
 IMAGES_KEPT = 4
-
-
-@dataclass(frozen=True)
-class ImageSide:
-    """What the first block makes of an image, whatever is asked about it.
-
-    Attributes
-    ----------
-    cells
-        (P, D) image embedding plus dense prompt.
-    keys, values
-        (H, d, P) and (H, P, d), for the tokens' attention to the image.
-    queries
-        (H, d, P), for the image's attention to the tokens.
-    """
-
-    cells: Tensor
-    keys: Tensor
-    values: Tensor
-    queries: Tensor
-
-
-@dataclass(frozen=True)
-class Positions:
-    """What the attentions make of the cells' positions, for one grid.
-
-    Attributes
-    ----------
-    grid
-        (h, w) cells.
-    cells
-        (P, D) the positions.
-    asked
-        (H, d, P) for each later attention of tokens to the image, the very last included: as keys.
-    asking
-        (H, d, P) for each later attention of the image to tokens: as queries with their bias.
-    """
-
-    grid: tuple[int, int]
-    cells: Tensor
-    asked: tuple[Tensor, ...]
-    asking: tuple[Tensor, ...]
-
-
-class FoldedAttention:
-    """One cross attention between tokens and cells; the weights are views of the plain module's."""
-
-    def __init__(self, attention: Attention, *, dtype: torch.dtype) -> None:
-        self.plain = attention
-        self.heads = attention.num_heads
-        self.dtype = dtype
-        self.scale = (attention.q_proj.out_features // self.heads) ** -0.5
-
-    def project(self, x_PD: Tensor, layer: nn.Linear, *, bias: bool) -> Tensor:
-        """Cells through one of the layers, cut in heads and transposed: (H, d, P)."""
-        out_EP = layer.weight @ x_PD.t()
-        if bias:
-            out_EP += layer.bias[:, None]
-        return out_EP.view(self.heads, -1, len(x_PD)).to(self.dtype)
-
-    def ask_first(self, q_bTD: Tensor, image: ImageSide) -> Tensor:
-        """Tokens attend to an image that is projected already: (b, T, D)."""
-        rows_HNd = self._split(self.plain.q_proj(q_bTD)) * self.scale
-        weights = torch.bmm(rows_HNd.to(self.dtype), image.keys).softmax(-1)
-        return self._join(torch.bmm(weights, image.values).float(), len(q_bTD))
-
-    def ask(self, q_bTD: Tensor, cells_bPD: Tensor, place_HdP: Tensor) -> Tensor:
-        """Tokens attend to cells with positions: (b, T, D)."""
-        b = len(q_bTD)
-        rows_HNd = self._split(self.plain.q_proj(q_bTD)) * self.scale
-        weights = self._logits(rows_HNd, self.plain.k_proj, cells_bPD, place_HdP).softmax(-1)
-        met_HND = by_head(torch.bmm(weights, cells_bPD).float(), self.heads)
-        values = self.plain.v_proj.weight.view(self.heads, -1, met_HND.shape[-1])
-        # The weights of a softmax sum to one, so the bias passes through.
-        bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
-        return self._join(torch.baddbmm(bias, met_HND, values.transpose(1, 2)), b)
-
-    def answer_first(
-        self, k_bTD: Tensor, v_bTD: Tensor, image: ImageSide, norm: nn.LayerNorm
-    ) -> Tensor:
-        """Cells of an image that is projected already attend to tokens; summed up, normalised."""
-        b = len(k_bTD)
-        rows_HNd = self._split(self.plain.k_proj(k_bTD)) * self.scale
-        logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), image.queries), b)
-        out_bPD = image.cells.new_empty(b, *image.cells.shape)
-        return self._spread(logits_bRP, v_bTD, image.cells.expand_as(out_bPD), norm, out_bPD)
-
-    def answer(
-        self,
-        k_bTD: Tensor,
-        v_bTD: Tensor,
-        cells_bPD: Tensor,
-        place_HdP: Tensor,
-        norm: nn.LayerNorm,
-    ) -> Tensor:
-        """Cells with positions attend to tokens; summed up and normalised, in place."""
-        rows_HNd = self._split(self.plain.k_proj(k_bTD)) * self.scale
-        logits_bRP = self._logits(rows_HNd, self.plain.q_proj, cells_bPD, place_HdP)
-        return self._spread(logits_bRP, v_bTD, cells_bPD, norm, cells_bPD)
-
-    def _logits(
-        self, rows_HNd: Tensor, layer: nn.Linear, cells_bPD: Tensor, place_HdP: Tensor
-    ) -> Tensor:
-        """Products (b, R, P) of rows with what a layer makes of cells plus positions."""
-        b = len(cells_bPD)
-        logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), place_HdP), b)
-        folded_HND = torch.bmm(rows_HNd, layer.weight.view(self.heads, -1, layer.in_features))
-        folded_bRD = by_object(folded_HND, b).to(self.dtype)
-        # One by one: a batched product takes longer, and would copy what it adds to.
-        for logits, folded, cells in zip(logits_bRP, folded_bRD, cells_bPD, strict=True):
-            logits.addmm_(folded, cells.t())
-        return logits_bRP
-
-    def _spread(
-        self,
-        logits_bRP: Tensor,
-        v_bTD: Tensor,
-        cells_bPD: Tensor,
-        norm: nn.LayerNorm,
-        out_bPD: Tensor,
-    ) -> Tensor:
-        """Add to each cell what its weights pick of the tokens' values, and normalise."""
-        b, rows, count = logits_bRP.shape
-        # Tokens are not innermost: a softmax over few runs fast along whole rows of cells.
-        weights = logits_bRP.view(b, self.heads, -1, count).softmax(2).view(b, rows, count)
-        values_HNd = self._split(self.plain.v_proj(v_bTD))
-        layer = self.plain.out_proj
-        folded = torch.bmm(values_HNd, layer.weight.t().view(self.heads, -1, layer.out_features))
-        # Each head's weights sum to one, so that each may bring its share of the bias.
-        folded_bRD = by_object(folded + layer.bias / self.heads, b).to(self.dtype)
-        for i in range(b):
-            for start in range(0, count, SLAB):
-                part = slice(start, start + SLAB)
-                summed = torch.mm(weights[i, :, part].t(), folded_bRD[i]).float()
-                summed += cells_bPD[i, part]
-                out_bPD[i, part] = norm(summed)
-        return out_bPD
-
-    def _split(self, x_bTE: Tensor) -> Tensor:
-        """(b, T, H * d) to (H, N, d)."""
-        return x_bTE.reshape(-1, self.heads, x_bTE.shape[-1] // self.heads).transpose(0, 1)
-
-    def _join(self, x_HNd: Tensor, b: int) -> Tensor:
-        """(H, N, d) through the last layer to (b, T, D)."""
-        _, tokens, width = x_HNd.shape
-        joined = x_HNd.transpose(0, 1).reshape(b, tokens // b, self.heads * width)
-        out: Tensor = self.plain.out_proj(joined)
-        return out
-
-
-def by_object(x_HNX: Tensor, b: int) -> Tensor:
-    """(H, N, X) to (b, R, X)."""
-    heads, tokens, width = x_HNX.shape
-    return x_HNX.view(heads, b, tokens // b, width).transpose(0, 1).reshape(b, -1, width)
-
-
-def by_head(x_bRX: Tensor, heads: int) -> Tensor:
-    """(b, R, X) to (H, N, X)."""
-    b, rows, width = x_bRX.shape
-    return x_bRX.view(b, heads, rows // heads, width).transpose(0, 1).reshape(heads, -1, width)
+SPARE_KEPT = 2  # memory for the cells of a click, 4 MB each
+TOKENS = 7  # that the MLPs are packed for: those of a click
 
 
 class PackedMaskDecoder(nn.Module):
@@ -220,8 +67,9 @@ class PackedMaskDecoder(nn.Module):
         )
         self.images = Recent[ImageSide](IMAGES_KEPT)
         self._positions: Positions | None = None
+        self._spare: deque[Tensor] = deque(maxlen=SPARE_KEPT)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def forward(
         self,
         features: Tensor,
@@ -245,10 +93,24 @@ class PackedMaskDecoder(nn.Module):
             def decode(part: slice, look: Callable[[], ImageSide]) -> None:
                 tokens, cells = self._two_way(sparse[part].float(), look(), place)
                 scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
-                self._form(logits[part], tokens[:, 1:], cells, scores[part] > least, wanted)
+                for i, kept in enumerate(scores[part] > least):
+                    out = logits[part][i]
+                    self._form(out, tokens[i, 1:], cells[i], kept, wanted, run=one_after_another)
 
-            pieces = self._pieces(features, sparse, dense, place)
-            side_by_side([partial(decode, *piece) for piece in pieces])
+            def decode_one(image: ImageSide, run: Run) -> None:
+                cells = self._take_spare(image.cells)
+                tokens = self._click(sparse[:1].float(), image, place, cells, run=run)
+                scores[0] = self.iou_prediction_head(tokens[0])[wanted.start : wanted.stop]
+                self._form(logits[0], tokens[1:], cells, scores[0] > least, wanted, run=run)
+                self._spare.append(cells)
+
+            pieces = list(self._pieces(features, sparse, dense, place))
+            if len(sparse) == 1:
+                image = pieces[0][1]()  # by a team: a few large products
+                run = partial(with_helpers, count=torch.get_num_threads())
+                in_one_thread(partial(decode_one, image, run))
+            else:
+                side_by_side([partial(decode, *piece) for piece in pieces])
         return logits, scores
 
     def _pieces(
@@ -305,21 +167,53 @@ class PackedMaskDecoder(nn.Module):
         attended = self.last.ask(tokens + token_pe, cells, place.asked[-1])
         return self.transformer.norm_final_attn(tokens + attended), cells
 
+    def _click(
+        self, sparse_1TD: Tensor, image: ImageSide, place: Positions, cells_PD: Tensor, *, run: Run
+    ) -> Tensor:
+        """Tokens (T, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
+        token_pe = torch.cat([self.output_tokens[None], sparse_1TD], dim=1)
+        block = self.blocks[0]
+        asked, asking = ClickedAttention(block.asked), ClickedAttention(block.asking)
+        tokens = block.attend_to_self(token_pe)
+        found = ask_all(asked.ask_first(tokens + token_pe, image), image.cells, run=run)
+        tokens = block.think(tokens, asked.take_first(found))
+        update = asking.answer_first(tokens + token_pe, tokens, image, block.plain.norm4)
+        for block, keys, queries in zip(self.blocks[1:], place.asked, place.asking, strict=False):
+            asked, asking = ClickedAttention(block.asked), ClickedAttention(block.asking)
+            tokens = block.attend_to_self(tokens, token_pe)
+            found = ask_all(asked.ask(tokens + token_pe, keys), cells_PD, update, run=run)
+            tokens = block.think(tokens, asked.take(found))
+            norm = block.plain.norm4
+            update = asking.answer(tokens + token_pe, tokens, cells_PD, queries, norm)
+        asked = ClickedAttention(self.last)
+        ask = asked.ask(tokens + token_pe, place.asked[-1])
+        attended = asked.take(ask_all(ask, cells_PD, update, run=run))
+        out: Tensor = self.transformer.norm_final_attn(tokens + attended)
+        return out[0]
+
+    def _take_spare(self, like_PD: Tensor) -> Tensor:
+        """Memory for the cells of a prompt: new pages cost as much as arithmetic."""
+        try:
+            spare = self._spare.pop()  # one step: two threads must never share it
+        except IndexError:
+            return torch.empty_like(like_PD)
+        return spare if spare.shape == like_PD.shape else torch.empty_like(like_PD)
+
     def _form(
         self,
-        logits_bMHW: Tensor,
-        tokens_bMD: Tensor,
-        cells_bPD: Tensor,
-        kept_bM: Tensor,
+        logits_MHW: Tensor,
+        tokens_MD: Tensor,
+        cells_PD: Tensor,
+        kept_M: Tensor,
         wanted: range,
+        *,
+        run: Run,
     ) -> None:
-        kernels = self.masks.kernels(tokens_bMD, wanted)
-        for i, kept in enumerate(kept_bM):
-            # All candidates of an object or none: the kernels cost next to nothing.
-            if kept.any():
-                self.masks.form(cells_bPD[i], kernels[i], logits_bMHW[i])
-            if not kept.all():
-                logits_bMHW[i, ~kept] = EMPTY_LOGIT
+        # All candidates of an object or none: the kernels cost next to nothing.
+        if kept_M.any():
+            self.masks.form(cells_PD, self.masks.kernels(tokens_MD, wanted), logits_MHW, run=run)
+        if not kept_M.all():
+            logits_MHW[~kept_M] = EMPTY_LOGIT
 
 
 class PackedTwoWayBlock:
@@ -329,27 +223,44 @@ class PackedTwoWayBlock:
         self.plain = block
         self.asked = FoldedAttention(block.cross_attn_token_to_image, dtype=dtype)
         self.asking = FoldedAttention(block.cross_attn_image_to_token, dtype=dtype)
+        layers = (block.mlp.lin1, block.mlp.lin2)
+        self.mlp = [
+            pack_linear(layer.weight, layer.bias, dtype=torch.float32, rows=TOKENS)
+            for layer in layers
+        ]
+        for layer in layers:  # the packed copies serve from now on
+            layer.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+
+    def attend_to_self(self, tokens: Tensor, token_pe: Tensor | None = None) -> Tensor:
+        """Tokens after the self-attention; in the first block they are their own positions."""
+        block = self.plain
+        placed = tokens if token_pe is None else tokens + token_pe
+        attended = block.self_attn(placed, placed, tokens)
+        out: Tensor = block.norm1(attended if token_pe is None else tokens + attended)
+        return out
 
     def first(self, tokens: Tensor, image: ImageSide) -> tuple[Tensor, Tensor]:
         """The first block, on tokens that are their own positions."""
         block, token_pe = self.plain, tokens
-        tokens = block.norm1(block.self_attn(tokens, tokens, tokens))
-        tokens = self._think(tokens, self.asked.ask_first(tokens + token_pe, image))
+        tokens = self.attend_to_self(tokens)
+        tokens = self.think(tokens, self.asked.ask_first(tokens + token_pe, image))
         return tokens, self.asking.answer_first(tokens + token_pe, tokens, image, block.norm4)
 
     def __call__(
         self, tokens: Tensor, cells: Tensor, token_pe: Tensor, asked: Tensor, asking: Tensor
     ) -> tuple[Tensor, Tensor]:
         """A later block; ``asked`` and ``asking`` are the projected positions of the cells."""
-        block, placed = self.plain, tokens + token_pe
-        tokens = block.norm1(tokens + block.self_attn(placed, placed, tokens))
-        tokens = self._think(tokens, self.asked.ask(tokens + token_pe, cells, asked))
+        block = self.plain
+        tokens = self.attend_to_self(tokens, token_pe)
+        tokens = self.think(tokens, self.asked.ask(tokens + token_pe, cells, asked))
         cells = self.asking.answer(tokens + token_pe, tokens, cells, asking, block.norm4)
         return tokens, cells
 
-    def _think(self, tokens: Tensor, attended: Tensor) -> Tensor:
+    def think(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Tokens after what they found in the image, and the MLP."""
         tokens = self.plain.norm2(tokens + attended)
-        out: Tensor = self.plain.norm3(tokens + self.plain.mlp(tokens))
+        first, second = self.mlp
+        out: Tensor = self.plain.norm3(tokens + second(first(tokens).relu_()))
         return out
 
 

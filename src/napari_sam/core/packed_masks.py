@@ -5,6 +5,7 @@ one over the last dimension, and the product with a mask's kernel another linear
 logits are put in their places on the canvas. Knows torch and the plain modules.
 """
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from napari_sam.core.modeling.common import LayerNorm2d
 from napari_sam.core.modeling.mask_decoder import MLP
 from napari_sam.core.packed_vit import pack_linear
+from napari_sam.core.threads import Run, slices
 
 SLAB = 1024  # cells at once: what lies between the layers stays in the L2 caches
 SIDE = 2  # of each transposed convolution
@@ -49,28 +51,28 @@ class PackedMasks:
         weight, bias = _as_linear(cast(nn.ConvTranspose2d, second))
         self.second = pack_linear(weight, bias, dtype=dtype, rows=SLAB * SIDE, gelu=True)
 
-    def kernels(self, tokens_bMD: Tensor, wanted: range) -> Tensor:
-        """Kernels (b, M, C) of the wanted mask tokens."""
-        made = [self.hypernetworks[i](tokens_bMD[:, i]) for i in wanted]
-        return torch.stack(made, dim=1)
+    def kernels(self, tokens_MD: Tensor, wanted: range) -> Tensor:
+        """Kernels (M, C) of the wanted mask tokens."""
+        return torch.stack([self.hypernetworks[i](tokens_MD[i]) for i in wanted])
 
-    def form(self, cells_PD: Tensor, kernels_MC: Tensor, out_MHW: Tensor) -> None:
+    def form(self, cells_PD: Tensor, kernels_MC: Tensor, out_MHW: Tensor, *, run: Run) -> None:
         """Write the logits (M, 4 * h, 4 * w) of one object's cells (h * w, D)."""
         masks, height, width = out_MHW.shape
         h, w = height // SIDE**2, width // SIDE**2
-        # One kernel for each place that the last layer makes of a cell; they go by (row, mask,
-        # column), so that two neighbours on the canvas are neighbours here, too.
-        blocks = torch.eye(SIDE**2).view(SIDE, 1, SIDE, SIDE, SIDE, 1)
-        blocks = (blocks * kernels_MC[None, :, None, None, None, :]).reshape(SIDE**2 * masks, -1)
-        product = pack_linear(blocks, None, dtype=self.dtype, rows=SLAB * SIDE)
-        canvas = pairs(out_MHW).view(masks, h, SIDE, SIDE, w * SIDE)
-        rows = max(1, SLAB // w)
-        for start in range(0, h, rows):
-            part = cells_PD[start * w : (start + rows) * w]
+        kernels_MC = kernels_MC.to(self.dtype)
+        cells_hwD = cells_PD.view(h, w, -1)
+        canvas = pairs(out_MHW).view(masks, h, SIDE, SIDE, w, SIDE)
+
+        def form(part: slice) -> None:
+            cells = cells_hwD[part].flatten(0, 1)
             for row, upscale in enumerate(self.rows):
-                logits = product(self._refine(upscale(part))).float()
-                logits = pairs(logits).view(-1, w * SIDE, SIDE, masks)
-                canvas[:, start : start + rows, row].copy_(logits.permute(3, 0, 2, 1))
+                fine = self._refine(upscale(cells)).view(-1, kernels_MC.shape[1])
+                logits = pairs(torch.mm(kernels_MC, fine.t()).float())
+                # By cell, column and row of the last layer; pairs of neighbours stay together.
+                logits = logits.view(masks, -1, w, SIDE, SIDE).permute(0, 1, 4, 2, 3)
+                canvas[:, part, row].copy_(logits)
+
+        run([partial(form, part) for part in slices(h, max(1, SLAB // w))])
 
     def _refine(self, fine_PE: Tensor) -> Tensor:
         """Norm, GELU and second convolution of one row of what each cell becomes."""

@@ -7,7 +7,6 @@ plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_m
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,8 +18,8 @@ from napari_sam.core.modeling.micro import MicroSam, best_answers, fill_poor, jo
 from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
 from napari_sam.core.modeling.micro_score_head import (
+    find_regions,
     gather_evidence,
-    mask_regions,
     pool_features,
 )
 from napari_sam.core.packed_micro_blocks import (
@@ -34,15 +33,19 @@ from napari_sam.core.packed_micro_blocks import (
     ImageSide,
 )
 from napari_sam.core.recent import Recent
-from napari_sam.core.threads import in_one_thread, one_after_another, side_by_side
+from napari_sam.core.threads import (
+    Run,
+    in_one_thread,
+    one_after_another,
+    side_by_side,
+    slices,
+    with_helpers,
+)
 
 IMAGES_KEPT = 2  # 45 MB each at 1024 x 1024; clicks fall on one image for a while
 WORKSPACES_KEPT = 2  # 16 MB each at 1024 x 1024
 AT_ONCE = 8  # prompts that one worker takes
-SLICES = 4  # at least, so that they can be shared out
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
-
-Run = Callable[[Sequence[Callable[[], None]]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +121,7 @@ class PackedMicroDecoder:
             self._spare.append(workspace)
 
         if count == 1:  # only its slices of cells are worth several threads
-            in_one_thread(partial(decode, range(1), partial(side_by_side, count=threads)))
+            in_one_thread(partial(decode, range(1), partial(with_helpers, count=threads)))
         else:
             step = min(AT_ONCE, -(-count // threads))
             parts = [range(count)[i : i + step] for i in range(0, count, step)]
@@ -170,9 +173,11 @@ class PackedMicroDecoder:
         h, w = side.grid
         quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
         out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
-        regions = mask_regions(out[None])
-        as_fine = regions.view(-1, h, 2, w, 2).transpose(2, 3)  # the order of the features
-        as_fine = as_fine.reshape(1, -1, len(workspace.fine))
+        where = find_regions(out[None])
+        regions = where.float()
+        # In the order of the features; still a byte a cell while it is put in order.
+        as_fine = where.view(-1, h, 2, w, 2).transpose(2, 3).reshape(1, -1, len(workspace.fine))
+        as_fine = as_fine.float()
         pooled = pool_features(as_fine, workspace.fine[None]).unflatten(1, (-1, NUM_MASKS))
         evidence = gather_evidence(tokens[None, 0], tokens[None, 1:], out[None], regions, pooled)
         scores: Tensor = decoder.iou_head(evidence)[0]
@@ -203,8 +208,7 @@ class PackedMicroDecoder:
                 quarters = slice(4 * part.start, 4 * part.stop)
                 fine[quarters] = self.upscale(renewed, side.skip[part]).view(-1, fine.shape[1])
 
-        step = min(CELLS_AT_ONCE, -(-count // SLICES))
-        run([partial(renew, slice(i, min(i + step, count))) for i in range(0, count, step)])
+        run([partial(renew, part) for part in slices(count, CELLS_AT_ONCE)])
         return logits
 
 

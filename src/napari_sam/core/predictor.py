@@ -29,7 +29,7 @@ from napari_sam.core.runtime import (
     memory_errors,
     runs_on_cpu,
 )
-from napari_sam.core.upscale import restore_mask, restore_region
+from napari_sam.core.upscale import restore_mask, restore_masks, restore_region
 from napari_sam.core.weights import load_model
 from napari_sam.errors import PromptError
 
@@ -102,12 +102,8 @@ class MaskPrediction:
     @memory_errors()
     def masks(self) -> NDArray[np.bool_]:
         """All candidates at the image's size, (B, M, H, W)."""
-        b, m = self.scores.shape
-        masks = np.empty((b, m, *self.frame.original), bool)
-        for i in range(b):
-            for j in range(m):
-                masks[i, j] = self.mask(i, j)
-        return masks
+        low_res = self.low_res_logits.reshape(-1, *self.low_res_logits.shape[2:])
+        return restore_masks(self.frame, low_res).reshape(*self.scores.shape, *self.frame.original)
 
     def mask(self, index: int, candidate: int | None = None) -> NDArray[np.bool_]:
         """One object's mask (H, W): the given candidate, or the one with the best score."""

@@ -8,17 +8,33 @@ The rule for numbers: torch's number of threads is the one for all engines. Each
 that computes brings a team of so many, so a process encodes one picture at a time
 (``Runtime.active(alone=True)``); decoding is short and goes on beside it. Whoever starts several
 processes divides the cores among them, with ``OMP_NUM_THREADS``. Many small pieces of one job run
-on workers of one thread each (``side_by_side``): small operations gain little from a team.
+on workers of one thread each (``side_by_side``): small operations gain little from a team, and to
+wake it costs more than many of them (0.1 to 0.3 ms). One click runs on one such worker
+(``in_one_thread``), which hands pieces of its work to helpers (``with_helpers``).
 """
 
 import logging
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
-__all__ = ["in_one_thread", "one_after_another", "side_by_side", "spare_a_core"]
+__all__ = [
+    "Run",
+    "in_one_thread",
+    "one_after_another",
+    "share_out",
+    "side_by_side",
+    "slices",
+    "spare_a_core",
+    "with_helpers",
+]
+
+Run = Callable[[Sequence[Callable[[], None]]], None]
+"""What runs the pieces of a job."""
+LEAST_SLICES = 4  # so that they can be shared out
 
 logger = logging.getLogger(__name__)
 
@@ -78,18 +94,76 @@ def side_by_side(jobs: Sequence[Callable[[], None]], *, count: int | None = None
 def in_one_thread(job: Callable[[], None]) -> None:
     """Run a job of many small operations on one thread: a team costs more than it saves.
 
-    As :func:`side_by_side`, which the job may call with a ``count``.
+    As :func:`side_by_side`. The job may hand out its pieces with :func:`with_helpers`.
     """
     _run_in(_pool("one", 1), [job])
 
 
+def share_out(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run the pieces of a click on one-threaded workers, as many as torch has threads here.
+
+    As :func:`side_by_side`, but never waits for a batch that runs there.
+    """
+    import torch
+
+    count = torch.get_num_threads()
+    if len(jobs) < 2 or count < 2:
+        in_one_thread(lambda: one_after_another(jobs))
+    else:
+        in_one_thread(lambda: with_helpers(jobs, count=count))
+
+
+def with_helpers(jobs: Sequence[Callable[[], None]], *, count: int) -> None:
+    """Run jobs in the caller and on ``count - 1`` helpers; for a job of :func:`in_one_thread`.
+
+    Each takes the next job when it is done with one. Helpers that are still busy with others' work
+    when all jobs are taken are not waited for. Errors as of :func:`side_by_side`.
+    """
+    left, errors = deque(jobs), deque[BaseException]()
+
+    def work() -> None:
+        while left and not errors:
+            try:
+                job = left.popleft()
+            except IndexError:  # another one was faster
+                return
+            try:
+                job()
+            except BaseException as error:
+                errors.append(error)
+
+    helpers = min(count, len(jobs)) - 1
+    futures = _submit(_pool("help", count - 1), [work] * helpers) if helpers > 0 else []
+    work()
+    for future in futures:
+        if not future.cancel():
+            future.result()
+    if errors:
+        raise errors[0]
+
+
+def slices(count: int, most: int) -> list[slice]:
+    """Cut ``count`` things in slices of at most ``most``, at least four of them where there are.
+
+    They differ in length only at the end.
+    """
+    step = max(1, min(most, -(-count // LEAST_SLICES)))
+    return [slice(i, min(i + step, count)) for i in range(0, count, step)]
+
+
 def one_after_another(jobs: Sequence[Callable[[], None]]) -> None:
-    """Run jobs in the caller; stands in for :func:`side_by_side` within one of its jobs."""
+    """Run jobs in the caller; stands in for the others within one of their jobs."""
     for job in jobs:
         job()
 
 
 def _run_in(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> None:
+    errors = [error for future in _submit(pool, jobs) if (error := future.exception())]
+    if errors:
+        raise errors[0]
+
+
+def _submit(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> list[Future[None]]:
     import torch
 
     inference = torch.is_inference_mode_enabled()
@@ -98,10 +172,7 @@ def _run_in(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> Non
         with torch.no_grad(), torch.inference_mode(inference):
             job()
 
-    futures = [pool.submit(run, job) for job in jobs]
-    errors = [error for future in futures if (error := future.exception())]
-    if errors:
-        raise errors[0]
+    return [pool.submit(run, job) for job in jobs]
 
 
 def _pool(name: str, count: int) -> ThreadPoolExecutor:

@@ -5,9 +5,9 @@ for each row and each column: a matrix per axis with a narrow band of weights. S
 upscaled alone. Knows frames and logits; no models and no records.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -16,10 +16,13 @@ from torch import Tensor
 
 from napari_sam.core.frame import Frame
 from napari_sam.core.regions import Mask, Region, tight_region
+from napari_sam.core.threads import share_out
 
 Floats = NDArray[np.float32]
 STRIP_PIXELS = 2**17  # of one strip: its logits stay in the processor's cache
-LARGE_SHARE = 0.3  # of the image: from here on, upscaling all of it by torch is faster
+LARGE = 2**17  # pixels: from here on, several threads are worth it
+PIECES = 2  # of a mask, so that an odd number of masks fits two cores
+ROWS, COLUMNS = 128, 256  # of a block whose weights are kept: small ones would cost handovers
 BLOCK = 128  # most rows or columns of one dense product: longer ones are mostly zeros
 
 
@@ -102,7 +105,7 @@ def strips(frame: Frame, low_res_hw: Floats, region: Region) -> Iterator[tuple[s
     if height <= 0 or width <= 0:
         return
     down, start = rows(frame), region[0].start
-    wide = _across(frame, low_res_hw, region)
+    wide = _across(frame, low_res_hw, down.cells(region[0]), region[1])
     top = down.cells(region[0]).start
     step = max(1, min(BLOCK, STRIP_PIXELS // width))
     for y in range(0, height, step):
@@ -129,13 +132,82 @@ def restore_mask(frame: Frame, low_res_hw: Floats) -> tuple[Mask, Region]:
     """The object (logits above 0) within its tight region, and that region."""
     loose = region_above(frame, low_res_hw, 0.0)
     size = [side.stop - side.start for side in loose]
-    if size[0] * size[1] > LARGE_SHARE * frame.original[0] * frame.original[1]:
-        whole = frame.restore(torch.from_numpy(np.array(low_res_hw[None, None], np.float32)))
-        return trim((whole[0, 0][loose] > 0).numpy(), loose)
+    if size[0] * size[1] > LARGE:
+        mask = np.empty(size, bool)
+        share_out(_threshold_jobs(frame, low_res_hw, loose, mask))
+        return trim(mask, loose)
     mask = np.zeros(size, bool)
     for strip, logits in strips(frame, low_res_hw, loose):
         np.greater(logits, 0, out=mask[strip])
     return trim(mask, loose)
+
+
+def restore_masks(frame: Frame, low_res_Nhw: Floats) -> NDArray[np.bool_]:
+    """Several objects at the image's size, (N, H, W): all cores share the work."""
+    masks = np.zeros((len(low_res_Nhw), *frame.original), bool)
+    jobs = []
+    for low_res, mask in zip(low_res_Nhw, masks, strict=True):
+        loose = region_above(frame, low_res, 0.0)
+        jobs += _threshold_jobs(frame, low_res, loose, mask[loose])
+    share_out(jobs)
+    return masks
+
+
+def _threshold_jobs(
+    frame: Frame, low_res_hw: Floats, region: Region, out: Mask
+) -> list[Callable[[], None]]:
+    """Jobs that write which logits of a region are above 0, some rows of it each."""
+    rows, columns = region
+    step = max(BLOCK, -(-(rows.stop - rows.start) // PIECES))
+    return [
+        partial(
+            _threshold,
+            frame,
+            low_res_hw,
+            (slice(y, min(y + step, rows.stop)), columns),
+            out[y - rows.start : y - rows.start + step],
+        )
+        for y in range(rows.start, rows.stop, step)
+    ]
+
+
+def _threshold(frame: Frame, low_res_hw: Floats, region: Region, out: Mask) -> None:
+    """Which logits of a region are above 0; for a thread that computes alone.
+
+    As :func:`strips`, with weights that are kept and few, large steps.
+    """
+    blocks = [
+        block
+        for block in _blocks(rows(frame), ROWS)
+        if block.pixels.stop > region[0].start and block.pixels.start < region[0].stop
+    ]
+    cells = slice(blocks[0].cells.start, blocks[-1].cells.stop)
+    wide = _all_across(frame, low_res_hw, cells)[:, region[1]]
+    buffer = torch.empty(ROWS, wide.shape[1])
+    for block in blocks:
+        start = max(block.pixels.start, region[0].start)
+        stop = min(block.pixels.stop, region[0].stop)
+        weights = block.weights[start - block.pixels.start : stop - block.pixels.start]
+        around = wide[block.cells.start - cells.start : block.cells.stop - cells.start]
+        logits = torch.mm(weights, around, out=buffer[: stop - start])
+        into = out[start - region[0].start : stop - region[0].start]
+        np.greater(logits.numpy(), 0, out=into)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some pixels of the map along an axis: ``weights`` (pixels, cells)."""
+
+    pixels: slice
+    cells: slice
+    weights: Tensor
+
+
+@lru_cache(maxsize=16)
+def _blocks(band: Band, size: int) -> tuple[Block, ...]:
+    count = len(band.first)
+    parts = (slice(i, min(i + size, count)) for i in range(0, count, size))
+    return tuple(Block(part, band.cells(part), band.dense(part)) for part in parts)
 
 
 def trim(mask: Mask, region: Region) -> tuple[Mask, Region]:
@@ -148,15 +220,25 @@ def trim(mask: Mask, region: Region) -> tuple[Mask, Region]:
     return mask[inner], (shifted[0], shifted[1])
 
 
-def _across(frame: Frame, low_res_hw: Floats, region: Region) -> Tensor:
-    """Upscaled along x only: (cells that the region's rows depend on, width of the region)."""
-    band, (start, stop) = columns(frame), (region[1].start, region[1].stop)
+def _across(frame: Frame, low_res_hw: Floats, cells: slice, pixels: slice) -> Tensor:
+    """Rows of cells, upscaled along x only: (cells, pixels)."""
+    band = columns(frame)
     # A copy: torch refuses arrays that may not be written, and wants one block of memory.
-    low = torch.from_numpy(np.array(low_res_hw[rows(frame).cells(region[0])], np.float32))
-    wide = torch.empty((len(low), stop - start))
-    for x in range(start, stop, BLOCK):
-        pixels = slice(x, min(x + BLOCK, stop))
-        wide[:, x - start : pixels.stop - start] = low[:, band.cells(pixels)] @ band.dense(pixels).T
+    low = torch.from_numpy(np.array(low_res_hw[cells], np.float32))
+    wide = torch.empty((len(low), pixels.stop - pixels.start))
+    for x in range(pixels.start, pixels.stop, BLOCK):
+        part = slice(x, min(x + BLOCK, pixels.stop))
+        into = wide[:, part.start - pixels.start : part.stop - pixels.start]
+        torch.mm(low[:, band.cells(part)], band.dense(part).T, out=into)
+    return wide
+
+
+def _all_across(frame: Frame, low_res_hw: Floats, cells: slice) -> Tensor:
+    """Rows of cells, upscaled along x: (cells, width of the image)."""
+    low = torch.from_numpy(np.array(low_res_hw[cells], np.float32))
+    wide = torch.empty((len(low), frame.original[1]))
+    for block in _blocks(columns(frame), COLUMNS):
+        torch.mm(low[:, block.cells], block.weights.t(), out=wide[:, block.pixels])
     return wide
 
 

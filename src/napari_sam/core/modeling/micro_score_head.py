@@ -77,9 +77,15 @@ def mask_regions(logits_BMHW: Tensor) -> Tensor:
 
     (B, 3, M, H, W) float32, 0 or 1, without gradient.
     """
+    return find_regions(logits_BMHW).float()
+
+
+@torch.no_grad()
+def find_regions(logits_BMHW: Tensor) -> Tensor:
+    """As :func:`mask_regions`, in bool."""
     inside = logits_BMHW.detach() > 0
     wider, narrower = _widen(inside), ~_widen(~inside)
-    return torch.stack([inside, _widen(wider) & ~inside, wider & ~narrower], 1).float()
+    return torch.stack([inside, _widen(wider) & ~inside, wider & ~narrower], 1)
 
 
 def _widen(mask_BMHW: Tensor) -> Tensor:
