@@ -1,7 +1,6 @@
 """The packed encoder gives the plain encoder's numbers, on any grid and in both precisions."""
 
 import copy
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_sam.core import packed_vit
-from napari_sam.core.native import library
 from napari_sam.core.packed_vit import PackedViT, pack_linear
 from napari_sam.core.windows import window_order
 from tests.golden.cases import SEED, VIT
@@ -25,16 +23,7 @@ def plain_encoder() -> torch.nn.Module:
     return sam.image_encoder
 
 
-@pytest.fixture(params=["compiled", "torch"], autouse=True)
-def attention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Everything here holds with the compiled library and without it."""
-    if request.param == "torch":
-        monkeypatch.setenv(library.SWITCH, "off")
-    library.load_library.cache_clear()
-    if request.param == "compiled" and (reason := library.why_no_library()):
-        pytest.skip(f"no compiled attention: {reason}")
-    yield
-    library.load_library.cache_clear()
+pytestmark = pytest.mark.usefixtures("both_ways")
 
 
 def test_the_compiled_library_is_used_where_it_can_be(request: pytest.FixtureRequest):

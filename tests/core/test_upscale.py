@@ -101,6 +101,7 @@ def test_no_object_is_an_empty_patch() -> None:
     assert region == (slice(0, 0), slice(0, 0))
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("size", [(1200, 1800), (601, 337), (64, 64), (1, 900)])
 def test_masks_side_by_side_are_the_whole_ones(

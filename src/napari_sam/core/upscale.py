@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_sam.core.frame import Frame
+from napari_sam.core.native.masks import can_threshold, threshold
 from napari_sam.core.regions import Mask, Region, tight_region
 from napari_sam.core.threads import share_out
 
@@ -176,6 +177,9 @@ def _threshold(frame: Frame, low_res_hw: Floats, region: Region, out: Mask) -> N
 
     As :func:`strips`, with weights that are kept and few, large steps.
     """
+    if can_threshold():
+        threshold(low_res_hw, rows(frame), columns(frame), region, out)
+        return
     blocks = [
         block
         for block in _blocks(rows(frame), ROWS)

@@ -18,10 +18,10 @@ needs_compiler = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    library.load_library.cache_clear()
+    library.forget_library()
     monkeypatch.setattr(library, "user_cache_path", lambda name: tmp_path / name)
     yield tmp_path
-    library.load_library.cache_clear()
+    library.forget_library()
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
@@ -60,7 +60,7 @@ def test_made_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
     made = list(own_cache.rglob("*.so"))
     assert len(made) == 1
     assert [path for path in made[0].parent.iterdir() if path != made[0]] == []
-    library.load_library.cache_clear()
+    library.forget_library()
     monkeypatch.setattr(library.subprocess, "run", None)
     assert library.load_library() is not None
 
@@ -117,3 +117,17 @@ def test_two_processes_at_once(own_cache: Path):
     both = [subprocess.Popen([sys.executable, "-c", code, str(own_cache)]) for _ in range(2)]
     assert [process.wait(timeout=100) for process in both] == [0, 0]
     assert len(list(own_cache.rglob("*.so"))) == 1
+
+
+@needs_compiler
+def test_what_is_not_worth_a_compiler_waits_for_others():
+    assert library.ready_library() is None
+    assert library.load_library() is not None
+    assert library.ready_library() is not None
+
+
+@needs_compiler
+def test_ready_from_an_earlier_run():
+    library.load_library()
+    library.forget_library()
+    assert library.ready_library() is not None

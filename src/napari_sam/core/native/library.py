@@ -23,7 +23,7 @@ from torch import Tensor
 
 from napari_sam.core.hardware import cpu_flags
 
-__all__ = ["SWITCH", "address", "load_library", "why_no_library"]
+__all__ = ["SWITCH", "address", "forget_library", "load_library", "ready_library", "why_no_library"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,22 @@ def load_library() -> ctypes.CDLL | None:
             reason = f"it could not be made ({error})"
     logger.info("Computing without our compiled attention: %s.", reason)
     return None
+
+
+def ready_library() -> ctypes.CDLL | None:
+    """The library if it has been made already: for what is not worth waiting for the compiler."""
+    return load_library() if load_library.cache_info().currsize or _is_there() else None
+
+
+@lru_cache(maxsize=1)
+def _is_there() -> bool:
+    return why_no_library() is None and _file().is_file()
+
+
+def forget_library() -> None:
+    """Look again at machine and cache the next time; for tests."""
+    load_library.cache_clear()
+    _is_there.cache_clear()
 
 
 def address(tensor: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
