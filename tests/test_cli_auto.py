@@ -194,6 +194,28 @@ def test_results_are_replaced_only_when_asked(image: Path, predictor: Predictor)
     assert "the image itself" in auto(image, "--force", "-o", image).stderr
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_an_overlay_that_cannot_be_written_leaves_nothing_half_written(
+    image: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    before = np.ones((64, 80), np.uint16)
+    if force:
+        tifffile.imwrite(image.with_name("labels.tif"), before)
+
+    def full(part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("napari_sam._result_files.picture_writer", lambda _: full)
+    options = ("--force",) if force else ()
+    result = auto(image, "--overlay", image.with_name("look.png"), *options)
+    assert (result.exit_code, "No space left" in result.stderr) == (7, True)
+    names = {"cells.tif", "labels.tif"} if force else {"cells.tif"}
+    assert {path.name for path in image.parent.iterdir()} == names
+    if force:
+        assert (tifffile.imread(image.with_name("labels.tif")) == before).all()
+
+
 def test_out_of_memory_has_its_code_and_leaves_nothing(image: Path, predictor: Predictor) -> None:
     predictor.decode_error = OutOfMemoryError("there was not enough memory.")
     result = auto(image, "-o", image.with_name("a.json"))

@@ -82,15 +82,11 @@ def naive_parents(records: list[MaskRecord]) -> list[int | None]:
     return found
 
 
+PLACES, RADII = st.integers(20, 90), st.sampled_from([0, 3, 8, 20, 45])
+
+
 @settings(deadline=None, max_examples=60)
-@given(
-    st.lists(
-        st.builds(
-            disc, st.integers(20, 90), st.integers(20, 90), st.sampled_from([0, 3, 8, 20, 45])
-        ),
-        max_size=12,
-    )
-)
+@given(st.lists(st.builds(disc, PLACES, PLACES, RADII), max_size=12))
 def test_it_is_what_all_pairs_of_full_masks_say(records: list[MaskRecord]) -> None:
     assert parents(records) == naive_parents(records)
 
