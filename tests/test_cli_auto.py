@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner, Result
 
-from napari_sam import _cli_auto
+from napari_sam import _cli_models
 from napari_sam._cli import app
 from napari_sam._image_files import read_plane
 from napari_sam._result_files import PROVENANCE_KEY
@@ -39,7 +39,7 @@ class Predictor(FakePredictor):
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
     made = Predictor(radius=5)
-    monkeypatch.setattr(_cli_auto, "load", lambda *_: made)
+    monkeypatch.setattr(_cli_models, "load", lambda *_: made)
     return made
 
 

@@ -17,29 +17,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import napari_sam
 from napari_sam._cli_groups import grouped
-from napari_sam._cli_models import load
+from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
-    Backend,
-    BackendName,
     Channels,
-    Device,
     Force,
     ImagePath,
     IntensityRange,
-    ModelName,
     Overlay,
     PlaneIndex,
-    Precision,
-    PrecisionName,
     Verbose,
-    WeightsPath,
     indices,
     intensity_of,
 )
 from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
 from napari_sam._record_files import Overlap as OverlapRule
 from napari_sam.core.params import AutomaticParams
-from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.registry import get_spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -152,21 +145,6 @@ class Source:
         intensity, channels = intensity_of(self.intensity), indices(self.channels)
         pixels = read_plane(self.image, indices(self.plane))
         return napari_sam.to_picture(pixels, intensity=intensity, channels=channels)
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Which model, and what computes it."""
-
-    model: ModelName = DEFAULT_MODEL
-    weights: WeightsPath = None
-    device: Device = "auto"
-    precision: PrecisionName = Precision.EXACT
-    backend: BackendName = Backend.AUTO
-
-    def load(self) -> "Predictor":
-        """The predictor."""
-        return load(self.model, self.weights, self.device, self.precision, self.backend)
 
 
 @dataclass(frozen=True)
