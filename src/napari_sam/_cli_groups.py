@@ -27,7 +27,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     own = inspect.signature(command).parameters
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and name in own}
+    groups: dict[str, Any] = {
+        name: hint for name, hint in hints.items() if is_dataclass(hint) and name in own
+    }
     options = [
         option
         for name, parameter in own.items()
@@ -51,7 +53,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     by_name = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
     run.__signature__ = inspect.Signature(by_name)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
-    del run.__wrapped__  # type: ignore[attr-defined]  # else its signature is looked at
+    del run.__wrapped__  # else its signature is looked at
     return run
 
 

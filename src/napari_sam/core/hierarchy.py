@@ -118,4 +118,5 @@ def _shares_inside(
     rows = np.clip(y - (outer.region[0].start - 1), 0, height - 1)
     columns = np.clip(x - (outer.region[1].start - 1), 0, width - 1)
     on: NDArray[np.bool_] = around[rows, columns]
-    return np.count_nonzero(on, axis=1) / LOOKED_AT
+    shares: NDArray[np.float64] = np.count_nonzero(on, axis=1) / LOOKED_AT
+    return shares
