@@ -24,8 +24,8 @@ OWNERS = {
     "superqt": ("_widget.py", "_panels/"),
     "magicgui": ("_forms.py",),
     "psygnal": ("_session.py", "_everything.py"),
-    "typer": ("_cli.py", "_cli_auto.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
-              "evaluation/report.py"),
+    "typer": ("_cli.py", "_cli_auto.py", "_cli_evaluate.py", "_cli_models.py", "_cli_options.py",
+              "_cli_segment.py"),
     "torchvision": (),
     "timm": (),
     # the network

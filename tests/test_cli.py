@@ -20,8 +20,7 @@ from napari_sam._result_files import PROVENANCE_KEY
 from napari_sam.core import engines
 from napari_sam.core import predictor as predictor_module
 from napari_sam.core.registry import MODELS, get_spec
-from napari_sam.errors import OutOfMemoryError
-from napari_sam.evaluation import report
+from napari_sam.errors import ModelError, OutOfMemoryError
 from tests.core.http_server import FileServer
 from tests.untrained import write_untrained_weights
 
@@ -255,8 +254,27 @@ def test_a_missing_model_is_downloaded_on_the_way(
 def test_evaluate_is_mounted(tmp_path: Path, weights: Path) -> None:
     assert run("evaluate", "--help").exit_code == 0
     result = run("evaluate", tmp_path, "--weights", weights, "--device", "cpu")
-    assert result.exit_code in (3, 8)
-    assert report.evaluate_command.__doc__ is not None
+    assert result.exit_code == 3
+    assert "not a readable manifest" in result.stderr
+
+
+def test_evaluate_runs_on_the_engine_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def load(*choice: object) -> None:
+        asked.append(choice)
+        raise ModelError("seen.")
+
+    monkeypatch.setattr("napari_sam._cli_models.load", load)
+    assert run("evaluate", tmp_path).exit_code == 5
+    run("evaluate", tmp_path, "--model", "vit_b", "--device", "cpu", "--precision", "fast",
+        "--backend", "torch")  # fmt: skip
+    assert asked == [
+        ("tiny", None, "auto", "exact", "auto"),
+        ("vit_b", None, "cpu", "fast", "torch"),
+    ]
 
 
 # the whole

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from typer.testing import CliRunner, Result
 
-from napari_sam import _cli_auto
+from napari_sam import _cli_models
 from napari_sam._cli import app
 from napari_sam._image_files import read_plane
 from napari_sam._result_files import PROVENANCE_KEY
@@ -39,7 +39,7 @@ class Predictor(FakePredictor):
 @pytest.fixture
 def predictor(monkeypatch: pytest.MonkeyPatch) -> Predictor:
     made = Predictor(radius=5)
-    monkeypatch.setattr(_cli_auto, "load", lambda *_: made)
+    monkeypatch.setattr(_cli_models, "load", lambda *_: made)
     return made
 
 
@@ -192,6 +192,28 @@ def test_results_are_replaced_only_when_asked(image: Path, predictor: Predictor)
     assert (refused.exit_code, "--force" in refused.stderr) == (7, True)
     assert auto(image, "--force").exit_code == 0
     assert "the image itself" in auto(image, "--force", "-o", image).stderr
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_an_overlay_that_cannot_be_written_leaves_nothing_half_written(
+    image: Path, predictor: Predictor, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    before = np.ones((64, 80), np.uint16)
+    if force:
+        tifffile.imwrite(image.with_name("labels.tif"), before)
+
+    def full(part: Path) -> None:
+        part.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("napari_sam._result_files.picture_writer", lambda _: full)
+    options = ("--force",) if force else ()
+    result = auto(image, "--overlay", image.with_name("look.png"), *options)
+    assert (result.exit_code, "No space left" in result.stderr) == (7, True)
+    names = {"cells.tif", "labels.tif"} if force else {"cells.tif"}
+    assert {path.name for path in image.parent.iterdir()} == names
+    if force:
+        assert (tifffile.imread(image.with_name("labels.tif")) == before).all()
 
 
 def test_out_of_memory_has_its_code_and_leaves_nothing(image: Path, predictor: Predictor) -> None:

@@ -116,6 +116,26 @@ def test_settings_of_the_grid_ask_for_another_run(desk):
     assert desk.kept > 0
 
 
+def test_another_model_asks_for_another_run(desk):
+    told = []
+    desk.run()
+    desk.tool.settings_changed.connect(lambda: told.append(desk.tool.is_outdated))
+    desk.session.choose_model(ModelChoice(precision="fast"))
+    assert told[-1] and desk.tool.is_outdated
+    desk.run()
+    assert not desk.tool.is_outdated
+    desk.session.choose_model(ModelChoice())
+    assert told[-1] and desk.tool.is_outdated
+
+
+def test_another_intensity_asks_for_another_run(desk):
+    told = []
+    desk.run()
+    desk.tool.settings_changed.connect(lambda: told.append(desk.tool.is_outdated))
+    desk.session.choose_intensity("as_is")
+    assert told[-1] and desk.tool.is_outdated
+
+
 def test_a_click_drops_the_candidate_and_another_takes_it_back(desk):
     desk.run()
     before = desk.tool.selection.preview
@@ -167,6 +187,41 @@ def test_a_commit_waits_for_the_sliders(desk):
     assert wanted.offset == (6, 11)
     assert sorted(set(wanted.canvas.ravel())) == [0, 1, 2, 3]
     assert not wanted.replace
+
+
+def test_a_commit_does_not_wait_for_thresholds_that_failed(desk):
+    desk.run()
+    desk.tool.change(pred_iou_thresh=0.55, box_nms_thresh=1.0)
+    desk.tool.commit()
+    desk.tool.choose_failed("Something broke.")
+    assert "Something broke. The candidates in view are as before" in desk.session.message
+    assert not desk.commits
+    desk.tool.commit()  # asks once more instead of waiting for nobody
+    assert len(desk.choices) == 3
+    desk.answer_choice()
+    (wanted,) = desk.commits
+    assert wanted.canvas.max() == 8
+
+
+def test_a_failure_forgets_the_wish_to_commit(desk):
+    desk.run()
+    desk.tool.toggle(10, 15)
+    desk.tool.commit()
+    desk.tool.choose_failed("Something broke.")
+    desk.tool.toggle(10, 15)
+    desk.answer_choice()
+    assert not desk.commits
+
+
+def test_a_cancelled_choice_does_not_keep_a_commit_waiting(desk):
+    desk.run()
+    desk.tool.toggle(10, 15)
+    desk.tool.commit()
+    desk.tool.choose_cancelled()
+    assert "Cancelled" in desk.session.message
+    desk.tool.commit()
+    desk.answer_choice()
+    assert len(desk.commits) == 1
 
 
 def test_without_candidates_there_is_nothing_to_commit(desk):

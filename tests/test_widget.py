@@ -17,7 +17,7 @@ from napari_sam._predict import ModelChoice
 from napari_sam._widget import SegmentAnything
 from napari_sam.core import engines
 from napari_sam.core.registry import MODELS
-from napari_sam.errors import OutOfMemoryError, WeightsError
+from napari_sam.errors import OutOfMemoryError, PromptError, WeightsError
 from napari_sam.progress import Progress
 from napari_sam.testing import FakePredictor
 
@@ -427,6 +427,27 @@ def test_everything_is_run_chosen_and_committed(open_dock, qtbot):
     labels.redo()
     dock.mask_panel.undo.click()
     assert not labels.data.any()
+
+
+def test_thresholds_that_fail_are_said_and_can_be_tried_again(open_dock, qtbot, monkeypatch):
+    dock = open_dock(big_image())
+    panel = everywhere(dock, qtbot)
+    choose = napari_sam._widget.choose
+
+    def broken(request):
+        yield from ()
+        raise PromptError("this cannot be chosen.")
+
+    monkeypatch.setattr("napari_sam._widget.choose", broken)
+    dock.everything.toggle(20, 25)
+    panel.commit.click()
+    message = dock.job_panel.message
+    qtbot.waitUntil(lambda: "cannot be chosen" in message.text(), timeout=LONG_MS)
+    assert "as before" in message.text()
+    monkeypatch.setattr("napari_sam._widget.choose", choose)
+    panel.commit.click()
+    qtbot.waitUntil(lambda: "image labels" in dock.viewer.layers, timeout=LONG_MS)
+    assert dock.viewer.layers["image labels"].data.max() == 3
 
 
 def test_labels_that_are_there_stay_unless_they_may_be_replaced(open_dock, qtbot):

@@ -14,10 +14,16 @@ from benchmarks import agreement, scenes
 from benchmarks.agreement import PackedMask
 from benchmarks.contenders import Contender, Official, Ours, Picture
 from benchmarks.lineup import build, build_all
-from benchmarks.machine import NeighbourMeter, PeakMemory
+from benchmarks.machine import PeakMemory
 from benchmarks.settings import Settings
-from benchmarks.suites.rows import base_of, make_rows, measure_peaks
-from benchmarks.timing import Block, Stopwatch, take_turns
+from benchmarks.suites.rows import (
+    agreements_with,
+    base_of,
+    make_rows,
+    measure_peaks,
+    take_settled_turns,
+)
+from benchmarks.timing import Block, Stopwatch
 from tests.parity.shims import stand_ins
 
 PEAK_POINTS = 8  # a side: one batch of 64, whose memory does not depend on how many follow
@@ -48,13 +54,11 @@ def _block(settings: Settings, model: str, crop_layers: int) -> Block:
 
         for generate in generators.values():
             generate(picture, 1, crop_layers)  # encodes all crops, warms up
-        samples = take_turns(
+        samples = take_settled_turns(
+            settings,
             {name: partial(work, name) for name in ready},
             rounds=settings.long_rounds,
-            least_seconds=settings.turn_seconds,
-            meter=NeighbourMeter(),
             watches=watches,
-            report=settings.tell,
         )
     base, timed = base_of(ready), list(ready)
     ready.clear()  # the fresh processes need the memory
@@ -69,11 +73,7 @@ def _block(settings: Settings, model: str, crop_layers: int) -> Block:
             settings.contenders,
             skipped=skipped,
             samples=samples,
-            agreements={
-                name: agreement.of_mask_lists(found[base], found[name])
-                for name in found
-                if name != base
-            },
+            agreements=agreements_with(base, found, agreement.of_mask_lists),
             peaks={} if crop_layers else measure_peaks(settings, "automatic", model, timed),
             extras={name: {"masks": str(len(found[name]))} for name in found},
         ),

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from benchmarks import agreement, scenes
 from benchmarks.contenders import Answer
 from benchmarks.lineup import build_all
-from benchmarks.machine import NeighbourMeter
 from benchmarks.settings import Settings
-from benchmarks.suites.rows import base_of, make_rows
-from benchmarks.timing import Block, take_turns
+from benchmarks.suites.rows import agreements_with, base_of, make_rows, take_settled_turns
+from benchmarks.timing import Block
 
 Call = Callable[[], Answer]
 
@@ -35,13 +34,7 @@ def _block(
     settings: Settings, case: str, calls: Mapping[str, Call], skipped: dict[str, str]
 ) -> Block:
     answers = {name: [call()] for name, call in calls.items()}
-    samples = take_turns(
-        calls,
-        rounds=settings.rounds,
-        least_seconds=settings.turn_seconds,
-        meter=NeighbourMeter(),
-        report=settings.tell,
-    )
+    samples = take_settled_turns(settings, calls)
     base = base_of(calls)
     return Block(
         "batch",
@@ -51,11 +44,7 @@ def _block(
             settings.contenders,
             skipped=skipped,
             samples=samples,
-            agreements={
-                name: agreement.of_answers(answers[base], answers[name])
-                for name in calls
-                if name != base
-            },
+            agreements=agreements_with(base, answers, agreement.of_answers),
         ),
         note="Points: 3 low-res masks each, as a step of the automatic generator. Boxes: one mask"
         " each, at full size.",

@@ -8,10 +8,9 @@ import numpy as np
 from benchmarks import agreement, scenes
 from benchmarks.contenders import Answer, Contender
 from benchmarks.lineup import build_all
-from benchmarks.machine import NeighbourMeter
 from benchmarks.settings import Settings
-from benchmarks.suites.rows import base_of, make_rows
-from benchmarks.timing import Block, take_turns
+from benchmarks.suites.rows import agreements_with, base_of, make_rows, take_settled_turns
+from benchmarks.timing import Block
 
 CLICKS_A_TURN = 20
 Point = tuple[float, float]
@@ -32,13 +31,10 @@ def _block(settings: Settings, model: str) -> Block:
     answers = {
         name: [contender.click(each) for each in places[:4]] for name, contender in ready.items()
     }
-    samples = take_turns(
+    samples = take_settled_turns(
+        settings,
         {name: next_click(contender, places) for name, contender in ready.items()},
-        rounds=settings.rounds,
         repeats=2 if settings.quick else CLICKS_A_TURN,
-        least_seconds=settings.turn_seconds,
-        meter=NeighbourMeter(),
-        report=settings.tell,
     )
     base = base_of(ready)
     height, width = settings.picture_size
@@ -50,11 +46,7 @@ def _block(settings: Settings, model: str) -> Block:
             settings.contenders,
             skipped=skipped,
             samples=samples,
-            agreements={
-                name: agreement.of_answers(answers[base], answers[name])
-                for name in ready
-                if name != base
-            },
+            agreements=agreements_with(base, answers, agreement.of_answers),
         ),
         note="1 point, 3 masks at full size; each on its own embedding. Masks of random weights are"
         " noise around 0, the worst case for equal pixels.",

@@ -6,10 +6,16 @@ from functools import partial
 from benchmarks import agreement, scenes
 from benchmarks.contenders import Picture
 from benchmarks.lineup import build, build_all
-from benchmarks.machine import NeighbourMeter, PeakMemory
+from benchmarks.machine import PeakMemory
 from benchmarks.settings import Settings
-from benchmarks.suites.rows import base_of, make_rows, measure_peaks
-from benchmarks.timing import Block, take_turns
+from benchmarks.suites.rows import (
+    agreements_with,
+    base_of,
+    make_rows,
+    measure_peaks,
+    take_settled_turns,
+)
+from benchmarks.timing import Block
 
 
 def run(settings: Settings) -> Iterator[Block]:
@@ -22,19 +28,12 @@ def _block(settings: Settings, model: str) -> Block:
     ready, skipped = build_all(settings.contenders, model, "encode", settings.folder)
     picture = _picture(settings)
     answers = {name: contender.encode(picture) for name, contender in ready.items()}  # warms up
-    samples = take_turns(
+    samples = take_settled_turns(
+        settings,
         {name: partial(contender.encode, picture) for name, contender in ready.items()},
-        rounds=settings.rounds,
-        least_seconds=settings.turn_seconds,
-        meter=NeighbourMeter(),
-        report=settings.tell,
     )
     base = base_of(ready)
-    agreements = {
-        name: agreement.of_embeddings(answers[base], answers[name])
-        for name in ready
-        if name != base
-    }
+    agreements = agreements_with(base, answers, agreement.of_embeddings)
     timed = list(ready)
     ready.clear()  # the fresh processes need the memory
     return Block(

@@ -1,12 +1,15 @@
 """What the suites share: rows from the parts of a measurement, peaks from fresh processes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from benchmarks.child import ChildFailed, ask
 from benchmarks.contenders import OFFICIAL
+from benchmarks.machine import NeighbourMeter
 from benchmarks.settings import Settings
-from benchmarks.timing import Agreement, Row, Sample
+from benchmarks.timing import Agreement, Row, Sample, take_turns
+
+_Answer = TypeVar("_Answer")
 
 
 def base_of(ready: Iterable[str]) -> str:
@@ -39,6 +42,21 @@ def make_rows(
         )
         for name in contenders
     )
+
+
+def take_settled_turns(
+    settings: Settings, calls: Mapping[str, Callable[[], object]], **options: Any
+) -> dict[str, tuple[Sample, ...]]:
+    """Turns of all contenders as the settings want them; options are those of ``take_turns``."""
+    wanted = {"rounds": settings.rounds, "least_seconds": settings.turn_seconds} | options
+    return take_turns(calls, meter=NeighbourMeter(), report=settings.tell, **wanted)
+
+
+def agreements_with(
+    base: str, answers: Mapping[str, _Answer], compare: Callable[[_Answer, _Answer], Agreement]
+) -> dict[str, Agreement]:
+    """How equal each answer is to that of the base."""
+    return {name: compare(answers[base], answers[name]) for name in answers if name != base}
 
 
 def measure_peaks(

@@ -12,10 +12,9 @@ import napari_sam
 from benchmarks import agreement, scenes
 from benchmarks.contenders import Contender
 from benchmarks.lineup import build_all
-from benchmarks.machine import NeighbourMeter
 from benchmarks.settings import Settings
-from benchmarks.suites.rows import base_of, make_rows
-from benchmarks.timing import Block, summarise, take_turns
+from benchmarks.suites.rows import agreements_with, base_of, make_rows, take_settled_turns
+from benchmarks.timing import Block, summarise
 
 OVERLAP_SHARE = 1 / 8
 RANGE = (0.0, 40_000.0)
@@ -33,20 +32,10 @@ def run(settings: Settings) -> Iterator[Block]:
             name: _next_tile(contender, image, corners, tile) for name, contender in ready.items()
         }
         answers = {name: call() for name, call in calls.items()}  # warms up
-        samples = take_turns(
-            calls,
-            rounds=settings.rounds,
-            least_seconds=settings.turn_seconds,
-            meter=NeighbourMeter(),
-            report=settings.tell,
-        )
+        samples = take_settled_turns(settings, calls)
         case = f"{model} {side} x {side}, tiles of {tile}"
         base = base_of(ready)
-        agreements = {
-            name: agreement.of_embeddings(answers[base], answers[name])
-            for name in ready
-            if name != base
-        }
+        agreements = agreements_with(base, answers, agreement.of_embeddings)
         rows = make_rows(
             settings.contenders, skipped=skipped, samples=samples, agreements=agreements
         )

@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import napari_sam
-from napari_sam import _cli_auto, _cli_models, _cli_segment
+from napari_sam import _cli_auto, _cli_evaluate, _cli_models, _cli_segment
 from napari_sam._cli_options import VERBOSE, ExitCode
 from napari_sam.errors import (
     ImageError,
@@ -23,7 +23,6 @@ from napari_sam.errors import (
     OutOfMemoryError,
     PromptError,
 )
-from napari_sam.evaluation.report import evaluate_command
 
 _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (ImageError, ExitCode.IMAGE),
@@ -107,7 +106,7 @@ def _root(
 app.command("segment")(_cli_segment.segment)
 app.command("auto")(_cli_auto.auto)
 app.add_typer(_cli_models.app, name="models")
-app.command("evaluate")(evaluate_command)
+app.command("evaluate")(_cli_evaluate.evaluate)
 
 
 @app.command("demo")

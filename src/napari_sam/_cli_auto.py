@@ -5,7 +5,7 @@ Knows the options and what is told to the user; the generator, files and formats
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,29 +16,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import napari_sam
-from napari_sam._cli_models import load
+from napari_sam._cli_groups import grouped
+from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
-    Backend,
-    BackendName,
     Channels,
-    Device,
     Force,
     ImagePath,
     IntensityRange,
-    ModelName,
     Overlay,
     PlaneIndex,
-    Precision,
-    PrecisionName,
     Verbose,
-    WeightsPath,
     indices,
     intensity_of,
 )
 from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
 from napari_sam._record_files import Overlap as OverlapRule
 from napari_sam.core.params import AutomaticParams
-from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.registry import get_spec
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,12 +130,55 @@ OverlapChoice = Annotated[
 
 
 @dataclass(frozen=True)
+class Source:
+    """The image as the command line names it."""
+
+    image: ImagePath
+    intensity: IntensityRange = "percentile"
+    channels: Channels = None
+    plane: PlaneIndex = None
+
+    def read(self) -> "NDArray[np.uint8]":
+        """What the model sees, (H, W, 3)."""
+        from napari_sam._image_files import read_plane
+
+        intensity, channels = intensity_of(self.intensity), indices(self.channels)
+        pixels = read_plane(self.image, indices(self.plane))
+        return napari_sam.to_picture(pixels, intensity=intensity, channels=channels)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Settings of the generator, by their names there; None is the model's default."""
+
+    points_per_side: Points = None
+    points_per_batch: Batch = None
+    crop_n_layers: Layers = None
+    crop_overlap_ratio: CropOverlap = None
+    crop_n_points_downscale_factor: Downscale = None
+    adaptive: Adaptive = False
+    pred_iou_thresh: LeastIou = None
+    stability_score_thresh: LeastStability = None
+    stability_score_offset: Offset = None
+    box_nms_thresh: BoxNms = None
+    crop_nms_thresh: CropNms = None
+    min_mask_region_area: SmallRegions = None
+    level: LevelChoice = Level.ALL
+
+    def params(self, model: str) -> AutomaticParams:
+        """The model's defaults with what was given."""
+        given = asdict(self) | {"level": self.level.value}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return AutomaticParams.for_model(get_spec(model)).changed(**changes)
+
+
+@dataclass(frozen=True)
 class Choice:
     """Which records stay, beyond the generator's own filters."""
 
-    min_area: int
-    max_area: int | None
-    drop_border: bool
+    min_area: LeastArea = 0
+    max_area: MostArea = None
+    drop_border: Border = False
 
     def of(
         self, records: "Sequence[MaskRecord]", shape: tuple[int, int]
@@ -152,37 +189,35 @@ class Choice:
         return tuple(fitting(records, shape, self.min_area, self.max_area, self.drop_border))
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the results go."""
+
+    output: Outputs
+    format: Kinds = None
+    overlay: Overlay = None
+    overlap: OverlapChoice = OverlapRule.SMALLER
+    force: Force = False
+
+    def targets(self) -> list[Target]:
+        """The files but for the overlay, and what each holds."""
+        kinds = self.format or []
+        if len(kinds) not in (0, 1, len(self.output)):
+            raise typer.BadParameter("give one --format for all files, or one for each --output.")
+        each = list(kinds) * (len(self.output) if len(kinds) == 1 else 1)
+        return [
+            _target(path, kind, self.overlap)
+            for path, kind in zip(self.output, each or map(format_of, self.output), strict=True)
+        ]
+
+
+@grouped
 def auto(
-    image: ImagePath,
-    output: Outputs,
-    format: Kinds = None,
-    overlay: Overlay = None,
-    overlap: OverlapChoice = OverlapRule.SMALLER,
-    force: Force = False,
-    model: ModelName = DEFAULT_MODEL,
-    weights: WeightsPath = None,
-    device: Device = "auto",
-    precision: PrecisionName = Precision.EXACT,
-    backend: BackendName = Backend.AUTO,
-    intensity: IntensityRange = "percentile",
-    channels: Channels = None,
-    plane: PlaneIndex = None,
-    points_per_side: Points = None,
-    points_per_batch: Batch = None,
-    crop_n_layers: Layers = None,
-    crop_overlap_ratio: CropOverlap = None,
-    crop_n_points_downscale_factor: Downscale = None,
-    adaptive: Adaptive = False,
-    pred_iou_thresh: LeastIou = None,
-    stability_score_thresh: LeastStability = None,
-    stability_score_offset: Offset = None,
-    box_nms_thresh: BoxNms = None,
-    crop_nms_thresh: CropNms = None,
-    min_mask_region_area: SmallRegions = None,
-    level: LevelChoice = Level.ALL,
-    min_area: LeastArea = 0,
-    max_area: MostArea = None,
-    drop_border: Border = False,
+    source: Source,
+    places: Places,
+    engine: Engine,
+    finding: Finding,
+    choice: Choice,
     verbose: Verbose = False,
 ) -> None:
     """Find all objects of an image.
@@ -202,68 +237,21 @@ def auto(
 
     Labels and ids are 1, 2, ... in the order in which the objects were found, in all files.
     """
-    given = {
-        "points_per_side": points_per_side,
-        "points_per_batch": points_per_batch,
-        "crop_n_layers": crop_n_layers,
-        "crop_overlap_ratio": crop_overlap_ratio,
-        "crop_n_points_downscale_factor": crop_n_points_downscale_factor,
-        "pred_iou_thresh": pred_iou_thresh,
-        "stability_score_thresh": stability_score_thresh,
-        "stability_score_offset": stability_score_offset,
-        "box_nms_thresh": box_nms_thresh,
-        "crop_nms_thresh": crop_nms_thresh,
-        "min_mask_region_area": min_mask_region_area,
-        "adaptive": adaptive,
-        "level": level.value,
-    }
-    params = _params(model, given)
-    source = _Source(image, plane, intensity, channels)
-    targets = _targets(output, format or [], overlap)
-    _check_places(image, targets, overlay, force=force)
-    pixels = source.read()
-    predictor = load(model, weights, device, precision, backend)
+    from napari_sam._record_files import write_all
+
+    params = finding.params(engine.model)
+    targets = places.targets()
+    _check_places(source.image, targets, places)
+    picture = source.read()
+    predictor = engine.load()
     started = time.perf_counter()
-    found = _generate(pixels, predictor, params)
-    choice = Choice(min_area, max_area, drop_border)
-    provenance = _provenance(source, predictor, weights, params, choice)
-    result = _result(found, choice, source, pixels, overlap, provenance)
-    _write(targets, overlay, result, pixels)
-    _tell(targets, overlay, result, len(found), predictor, time.perf_counter() - started)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The image as the command line names it."""
-
-    path: Path
-    plane: str | None
-    intensity: str
-    channels: str | None
-
-    def read(self) -> "NDArray[np.uint8]":
-        """What the model sees, (H, W, 3)."""
-        from napari_sam._image_files import read_plane
-
-        intensity, channels = intensity_of(self.intensity), indices(self.channels)
-        pixels = read_plane(self.path, indices(self.plane))
-        return napari_sam.to_picture(pixels, intensity=intensity, channels=channels)
-
-
-def _params(model: str, given: Mapping[str, object]) -> AutomaticParams:
-    """The model's defaults with what was given."""
-    changes = {name: value for name, value in given.items() if value is not None}
-    return AutomaticParams.for_model(get_spec(model)).changed(**changes)
-
-
-def _targets(output: Sequence[Path], kinds: Sequence[Format], overlap: OverlapRule) -> list[Target]:
-    if len(kinds) not in (0, 1, len(output)):
-        raise typer.BadParameter("give one --format for all files, or one for each --output.")
-    each = list(kinds) * (len(output) if len(kinds) == 1 else 1)
-    return [
-        _target(path, kind, overlap)
-        for path, kind in zip(output, each or map(format_of, output), strict=True)
-    ]
+    found = _generate(picture, predictor, params)
+    shape = (picture.shape[0], picture.shape[1])
+    provenance = _provenance(source, predictor, engine.weights, params, choice)
+    records = choice.of(found, shape)
+    result = Result(records, shape, source.image.name, places.overlap, provenance)
+    write_all(targets, result, overlay=places.overlay, picture=picture)
+    _tell(targets, places.overlay, result, len(found), predictor, time.perf_counter() - started)
 
 
 def _target(path: Path, kind: Format | None, overlap: OverlapRule) -> Target:
@@ -274,19 +262,18 @@ def _target(path: Path, kind: Format | None, overlap: OverlapRule) -> Target:
     return Target(path, kind)
 
 
-def _check_places(
-    image: Path, targets: Sequence[Target], overlay: Path | None, *, force: bool
-) -> None:
+def _check_places(image: Path, targets: Sequence[Target], places: Places) -> None:
     """Everything that would make the result useless is said before the computation."""
     from napari_sam._result_files import PICTURE_SUFFIXES, check_output
 
+    overlay = places.overlay
     if overlay is not None and overlay.suffix.lower() not in PICTURE_SUFFIXES:
         raise typer.BadParameter(f"{overlay} must end in {' or '.join(PICTURE_SUFFIXES)}.")
     paths = [target.path for target in targets] + ([overlay] if overlay else [])
     if len(set(paths)) != len(paths):
         raise typer.BadParameter("two results have the same file.")
     for path in paths:
-        check_output(path, force=force, source=image)
+        check_output(path, force=places.force, source=image)
     if any(target.format is Format.COCO for target in targets):
         from napari_sam.extras.coco import require
 
@@ -315,7 +302,7 @@ def _generate(
 
 
 def _provenance(
-    source: _Source,
+    source: Source,
     predictor: "Predictor",
     weights: Path | None,
     params: AutomaticParams,
@@ -326,7 +313,7 @@ def _provenance(
     path = weights or find(predictor.spec)
     return {
         "version": napari_sam.__version__,
-        "image": source.path.name,
+        "image": source.image.name,
         "plane": source.plane,
         "model": predictor.spec.name,
         "weights": path.name if path else None,
@@ -342,35 +329,6 @@ def _provenance(
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _result(
-    found: "Sequence[MaskRecord]",
-    choice: Choice,
-    source: _Source,
-    picture: "NDArray[np.uint8]",
-    overlap: OverlapRule,
-    provenance: dict[str, Any],
-) -> Result:
-    shape = (picture.shape[0], picture.shape[1])
-    records = choice.of(found, shape)
-    return Result(records, shape, source.path.name, overlap, provenance)
-
-
-def _write(
-    targets: Sequence[Target],
-    overlay: Path | None,
-    result: Result,
-    picture: "NDArray[np.uint8]",
-) -> None:
-    from napari_sam._record_files import write_all
-    from napari_sam._result_files import draw_overlay, write_picture
-    from napari_sam.core.masks import records_to_labels
-
-    write_all(targets, result)
-    if overlay is not None:
-        labels = records_to_labels(result.records, result.shape)
-        write_picture(overlay, draw_overlay(picture, labels))
 
 
 def _tell(

@@ -1,5 +1,6 @@
 """``napari-sam models``: list, download, verify. Shows what registry and weights know."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +16,22 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from napari_sam._cli_options import Backend, Precision, Verbose
-from napari_sam.core.registry import MODELS, ModelSpec, get_spec
+from napari_sam._cli_options import (
+    Backend,
+    BackendName,
+    Device,
+    ModelName,
+    Precision,
+    PrecisionName,
+    Verbose,
+    WeightsPath,
+)
+from napari_sam.core.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
 
-__all__ = ["app", "fetch", "load"]
+__all__ = ["Engine", "app", "fetch", "load"]
 
 app = typer.Typer(no_args_is_help=True, help="Which models there are; get them, check them.")
 
@@ -118,6 +128,21 @@ def load(
         precision=precision.value,  # type: ignore[arg-type]
         backend=backend.value,
     )
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which model, and what computes it."""
+
+    model: ModelName = DEFAULT_MODEL
+    weights: WeightsPath = None
+    device: Device = "auto"
+    precision: PrecisionName = Precision.EXACT
+    backend: BackendName = Backend.AUTO
+
+    def load(self) -> "Predictor":
+        """The predictor."""
+        return load(self.model, self.weights, self.device, self.precision, self.backend)
 
 
 def _megabytes(spec: ModelSpec) -> str:

@@ -168,12 +168,18 @@ def _write(
     view: View,
     provenance: dict[str, Any],
 ) -> None:
-    from napari_sam._result_files import draw_overlay, write_labels, write_picture
+    from napari_sam._result_files import (
+        draw_overlay,
+        labels_writer,
+        picture_writer,
+        write_together,
+    )
 
-    write_labels(output, labels, provenance=provenance)
+    files = [(output, labels_writer(output, labels, provenance=provenance))]
     if overlay is not None:
         picture = napari_sam.to_picture(pixels, intensity=view.intensity, channels=view.channels)
-        write_picture(overlay, draw_overlay(picture, labels))
+        files.append((overlay, picture_writer(draw_overlay(picture, labels))))
+    write_together(files)
 
 
 def _objects(

@@ -24,6 +24,7 @@ from napari_sam.core.params import AutomaticParams
 
 HOW_TO_GO_ON = "Click one to drop it or to take it back; Enter commits all that stay."
 NONE_PASSES = "Nothing passes: lower the predicted IoU or the stability, or ask more points."
+AS_BEFORE = "The candidates in view are as before; commit or a slider tries once more."
 
 
 class Everything:
@@ -55,6 +56,7 @@ class Everything:
         self._to_announce = False
         self._commit_wanted = False
         session.model_changed.connect(self._on_model)
+        session.intensity_changed.connect(self.settings_changed.emit)
         session.layers_changed.connect(self._on_layers)
 
     # --- settings ----------------------------------------------------------------------------
@@ -69,12 +71,16 @@ class Everything:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether the settings ask for candidates that the last run did not look for."""
+        """Whether settings, model or intensity ask for other candidates than the last run found."""
         if self.found is None:
             return False
-        least = self.found.candidates.least_score or 0.0
-        below = self.settings.params.pred_iou_thresh < least
-        return below or self.found.request.settings.grid != self.settings.grid
+        least, asked = self.found.candidates.least_score or 0.0, self.found.request
+        return (
+            self.settings.params.pred_iou_thresh < least
+            or asked.settings.grid != self.settings.grid
+            or asked.model != self.session.model
+            or asked.intensity != self.session.intensity_value()
+        )
 
     def _set(self, settings: Settings) -> None:
         if settings != self.settings:
@@ -88,6 +94,7 @@ class Everything:
         self.defaults = Settings(AutomaticParams.for_model(self.session.spec))
         if self.settings == before:
             self._set(self.defaults)
+        self.settings_changed.emit()  # the candidates may be another model's by now
 
     def _on_layers(self) -> None:
         if self.session.image != self._image:
@@ -137,6 +144,15 @@ class Everything:
             self.shown.emit()
         if self._commit_wanted and selection.request is self._asked:
             self.commit()
+
+    def choose_failed(self, message: str) -> None:
+        """Thresholds could not be applied, and why; nothing waits for them any more."""
+        self._asked, self._commit_wanted = None, False
+        self.session.say(f"{message} {AS_BEFORE}")
+
+    def choose_cancelled(self) -> None:
+        """The user has cancelled while thresholds were applied."""
+        self.choose_failed("Cancelled.")
 
     def toggle(self, y: float, x: float) -> None:
         """Drop the candidate on top at a point of the plane, or take it back."""
@@ -191,6 +207,8 @@ class Everything:
         selection = self.selection
         if selection is not None and selection.request is not self._asked:
             self._commit_wanted = True
+            if self._asked is None:  # nobody is at work on it
+                self._choose()
             return
         self._commit_wanted = False
         if selection is None or not selection.kept:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_sam._result_files import Write
     from napari_sam.core.masks import MaskRecord
 
 __all__ = ["Format", "Overlap", "Result", "Target", "format_of", "suffixes_of", "write_all"]
@@ -100,8 +101,21 @@ def labels_of(result: Result) -> "NDArray[np.uint32]":
     return records_to_labels(result.records, result.shape)
 
 
-def write_all(targets: Sequence[Target], result: Result) -> None:
-    """Make all results, then write them, each atomically.
+def write_all(
+    targets: Sequence[Target],
+    result: Result,
+    *,
+    overlay: Path | None = None,
+    picture: "NDArray[np.uint8] | None" = None,
+) -> None:
+    """Make all results, then write them: all, or none if one cannot be written.
+
+    Parameters
+    ----------
+    targets, result
+        Where what is written.
+    overlay
+        Also draw the objects over ``picture`` (H, W, 3), in this PNG.
 
     Raises
     ------
@@ -112,26 +126,35 @@ def write_all(targets: Sequence[Target], result: Result) -> None:
     OSError
         The disk is full or may not be written.
     """
-    for write in [_prepare(target, result) for target in targets]:
-        write()
+    from napari_sam._result_files import write_together
+
+    files = [(target.path, _writer(target, result)) for target in targets]
+    if overlay is not None and picture is not None:
+        files.append((overlay, _overlay_writer(result, picture)))
+    write_together(files)
 
 
-def _prepare(target: Target, result: Result) -> Callable[[], None]:
-    from napari_sam._result_files import write_json, write_labels
+def _overlay_writer(result: Result, picture: "NDArray[np.uint8]") -> "Write":
+    from napari_sam._result_files import draw_overlay, picture_writer
+    from napari_sam.core.masks import records_to_labels
+
+    return picture_writer(draw_overlay(picture, records_to_labels(result.records, result.shape)))
+
+
+def _writer(target: Target, result: Result) -> "Write":
+    from napari_sam._result_files import json_writer, labels_writer
 
     path = target.path
     if target.format is Format.LABELS:
         if path.suffix.lower() == ".png" and len(result.records) > MOST_LABELS_IN_PNG:
             raise ImageError("A PNG holds 65535 objects at most: write .tif or .zarr instead.")
-        labels = labels_of(result)
-        return lambda: write_labels(path, labels, provenance=result.provenance)
+        return labels_writer(path, labels_of(result), provenance=result.provenance)
     makers: dict[Format, Callable[[Result], dict[str, Any]]] = {
         Format.JSON: _as_json,
         Format.COCO: _as_coco,
         Format.GEOJSON: _as_geojson,
     }
-    value = makers[target.format](result)
-    return lambda: write_json(path, value)
+    return json_writer(makers[target.format](result))
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -7,7 +7,7 @@ its place and moved there. Faults are :class:`OSError` with a message for people
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,20 @@ from napari_sam.errors import ImageError
 
 __all__ = [
     "LABEL_SUFFIXES",
+    "Write",
     "check_output",
     "draw_overlay",
-    "write_json",
+    "json_writer",
+    "labels_writer",
+    "picture_writer",
     "write_labels",
     "write_picture",
+    "write_together",
 ]
 
 Labels = NDArray[np.unsignedinteger[Any]]
 Provenance = Mapping[str, Any]
+Write = Callable[[Path], None]  # makes a whole file, or folder, at a path
 
 LABEL_SUFFIXES = (".tif", ".tiff", ".png", ".npy", ".zarr")
 LAYER_SUFFIXES = (".tif", ".tiff", ".npy")
@@ -91,32 +96,67 @@ def write_labels(path: Path, labels: NDArray[np.uint32], *, provenance: Provenan
     OSError
         The disk is full or may not be written.
     """
+    write_together([(path, labels_writer(path, labels, provenance=provenance))])
+
+
+def labels_writer(path: Path, labels: NDArray[np.uint32], *, provenance: Provenance) -> Write:
+    """What makes the file of :func:`write_labels`, for :func:`write_together`.
+
+    Raises
+    ------
+    ImageError
+        More objects than a PNG can hold.
+    """
     large = labels.max(initial=0) > MOST_LABELS_16_BIT
     compact: Labels = labels if large else labels.astype(np.uint16)
     suffix = path.suffix.lower()
     if suffix == ".png" and large:
         raise ImageError("A PNG holds 65535 objects at most: write .tif or .zarr instead.")
-    writers: dict[str, Callable[[Path], None]] = {
+    writers: dict[str, Write] = {
         ".png": lambda part: _write_png(part, compact, provenance),
         ".npy": lambda part: np.save(part, compact),
         ".zarr": lambda part: _write_zarr(part, compact, provenance),
     }
-    _replace(path, writers.get(suffix, lambda part: _write_tiff(part, compact, provenance)))
+    return writers.get(suffix, lambda part: _write_tiff(part, compact, provenance))
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) as a PNG, atomically."""
-    _replace(path, lambda part: Image.fromarray(picture).save(part, format="png"))
+    write_together([(path, picture_writer(picture))])
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON values as UTF-8, atomically."""
+def picture_writer(picture: NDArray[np.uint8]) -> Write:
+    """What makes a PNG of (H, W, 3), for :func:`write_together`."""
+    return lambda part: Image.fromarray(picture).save(part, format="png")
+
+
+def json_writer(value: Mapping[str, Any]) -> Write:
+    """What makes a file of JSON values as UTF-8, for :func:`write_together`."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
 
     def write(part: Path) -> None:
         part.write_text(text, encoding="utf-8")
 
-    _replace(path, write)
+    return write
+
+
+def write_together(files: Sequence[tuple[Path, Write]]) -> None:
+    """Write several results: all are complete before the first appears under its name.
+
+    Raises
+    ------
+    OSError
+        One of them cannot be written: then nothing is there, and earlier results are as before.
+    """
+    parts = [path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}") for path, _ in files]
+    try:
+        for (_, write), part in zip(files, parts, strict=True):
+            write(part)
+        for (path, _), part in zip(files, parts, strict=True):
+            _move(part, path)
+    finally:
+        for part in parts:
+            _remove(part)
 
 
 def draw_overlay(picture: NDArray[np.uint8], labels: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -165,20 +205,17 @@ def _is_label_store(path: Path) -> bool:
         return False
 
 
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make the file or folder under another name, then give it its own."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+def _move(part: Path, path: Path) -> None:
+    """Give a finished file or folder its name, in place of an earlier one."""
     retired = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
     try:
-        write(part)
         if path.is_dir():  # a folder cannot be replaced in one step: the old one steps aside
             os.replace(path, retired)
         os.replace(part, path)
     finally:
         if retired.exists() and not path.exists():
             os.replace(retired, path)
-        for leftover in (part, retired):
-            _remove(leftover)
+        _remove(retired)
 
 
 def _remove(path: Path) -> None:

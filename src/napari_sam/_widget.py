@@ -144,6 +144,8 @@ class SegmentAnything(QWidget):
         self.sweeps.returned.connect(everything.accept_found)
         self.sweeps.cancelled.connect(everything.cancelled)
         self.choices.returned.connect(everything.accept_selection)
+        self.choices.failed.connect(lambda _, message: everything.choose_failed(message))
+        self.choices.cancelled.connect(everything.choose_cancelled)
 
     def _on_tab(self, index: int) -> None:
         """Let the mouse and the keys be for the tool that is in front."""

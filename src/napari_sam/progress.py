@@ -1,6 +1,10 @@
-"""What a long job tells whoever consumes it. Knows nothing of jobs, bars or threads."""
+"""What a long job tells whoever consumes it. Knows nothing of bars or threads."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import TypeVar
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -20,3 +24,13 @@ class Progress:
     done: int
     total: int
     message: str = ""
+
+
+def finish(job: Generator[Progress, None, _T]) -> _T:
+    """Run a job to its end, unwatched; its result."""
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            result: _T = end.value
+            return result

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from napari_sam.core.hierarchy import choose_level, parents
 from napari_sam.core.masks import MaskRecord
@@ -52,3 +54,43 @@ def test_nothing_and_empty_masks_have_no_parents() -> None:
     empty = MaskRecord(np.zeros((0, 0), bool), (slice(5, 5), slice(5, 5)), (200, 200), 0.1, 0.0,
                        (5, 5), (0, 0, 200, 200))  # fmt: skip
     assert parents([empty, CELL]) == [None, None]
+
+
+def disc(y: int, x: int, radius: int) -> MaskRecord:
+    yy, xx = np.ogrid[:120, :140]
+    mask = (yy - y) ** 2 + (xx - x) ** 2 <= radius**2
+    region = tight_region(mask)
+    return MaskRecord(mask[region], region, mask.shape, 0.9, 1.0, (y, x), (0, 0, 120, 140))
+
+
+def naive_parents(records: list[MaskRecord]) -> list[int | None]:
+    """Every mask at full size, every pair; of equally large wholes the last one."""
+    masks = [record.mask() for record in records]
+    found: list[int | None] = []
+    for part in masks:
+        pixels = np.argwhere(part)
+        if not len(pixels):
+            found.append(None)
+            continue
+        y, x = pixels[np.linspace(0, len(pixels) - 1, 256).astype(int)].T
+        wholes = [
+            (whole.sum(), -index)
+            for index, whole in enumerate(masks)
+            if part.sum() <= 0.8 * whole.sum() and whole[y, x].mean() >= 0.9
+        ]
+        found.append(-min(wholes)[1] if wholes else None)
+    return found
+
+
+PLACES, RADII = st.integers(20, 90), st.sampled_from([0, 3, 8, 20, 45])
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.builds(disc, PLACES, PLACES, RADII), max_size=12))
+def test_it_is_what_all_pairs_of_full_masks_say(records: list[MaskRecord]) -> None:
+    assert parents(records) == naive_parents(records)
+
+
+def test_more_masks_than_a_block_of_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_sam.core.hierarchy.BLOCK", 2)
+    assert parents(ALL) == [3, None, None, 1, None]

@@ -48,6 +48,15 @@ def test_a_large_mask_closes_nothing() -> None:
     assert grid.left == 256
 
 
+def test_a_mask_much_larger_than_the_others_may_be_a_group() -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (100, 100, 3), dtype=np.uint8)
+    alone, among_small_ones = grid_over(picture), grid_over(picture)
+    alone.found([square(50, 50, 25)])
+    among_small_ones.found([square(4, 4, 3), square(4, 14, 3), square(50, 50, 25)])
+    assert alone.left < 256 - 9
+    assert among_small_ones.left > 256 - 9  # those on the small ones alone
+
+
 def test_flat_places_are_asked_coarsely_only() -> None:
     picture = np.zeros((160, 160, 3), np.uint8)
     picture[20:40, 20:40, 1] = 200

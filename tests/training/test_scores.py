@@ -1,13 +1,20 @@
 """Fitting the head that predicts the IoU."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.modeling.micro_score_head import ScoreHead
+from napari_sam.errors import ImageError
 from napari_sam.evaluation.datasets import Sample
-from napari_sam.training.params import ScoreParams
-from napari_sam.training.scores import Evidence, collect_evidence, fit_head
+from napari_sam.progress import Progress
+from napari_sam.training import __main__ as command
+from napari_sam.training.checkpoint import load_checkpoint, save_checkpoint
+from napari_sam.training.params import ScoreParams, TrainParams
+from napari_sam.training.scores import Evidence, collect_evidence, fit_head, fit_scores
 from tests.core.modeling.test_micro import SMALL
 
 
@@ -42,3 +49,33 @@ def test_an_image_without_objects_gives_no_evidence():
     model = MicroSam(SMALL).eval().requires_grad_(False)
     evidence = collect_evidence(model, sample, ScoreParams(), seed=0)
     assert evidence.iou.shape == (0, 4) and len(evidence.seen) == 0
+
+
+def test_no_evidence_at_all_is_said():
+    head = ScoreHead(8, 4, 2)
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    nothing = Evidence(torch.zeros(0, 2, len(head.input_mean)), torch.zeros(0, 2))
+    with pytest.raises(ImageError, match="no object of at least 20 pixels"):
+        fit_head(head, nothing, ScoreParams())
+    assert all(torch.equal(before[name], value) for name, value in head.state_dict().items())
+
+
+def test_no_image_at_all_is_said():
+    with pytest.raises(ImageError, match="images is 0"):
+        next(iter(fit_scores(MicroSam(SMALL), None, ScoreParams(images=0))))
+
+
+def test_fitting_keeps_what_the_run_was_trained_with(tmp_path: Path, monkeypatch):
+    model = MicroSam(SMALL)
+    file = tmp_path / "checkpoint.pt"
+    save_checkpoint(file, {"ema": model.state_dict(), "step": 3}, TrainParams(seed=7))
+
+    def fit(*_):
+        yield Progress(1, 1, "fitted")
+
+    monkeypatch.setattr(command, "fit_scores", fit)
+    command.fit_scores_of(tmp_path, MicroSam(SMALL), None, ScoreParams(epochs=5))
+    kept = load_checkpoint(file)
+    assert kept["params"]["seed"] == 7
+    assert kept["score_params"]["epochs"] == 5
+    assert kept["step"] == 3

@@ -6,8 +6,9 @@ and again if need be. Memory stays bounded: only answers with a good score are u
 time, and kept packed. Knows the predictor's two calls; no GUI, no tiles.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import ceil
 from typing import Protocol
@@ -25,11 +26,11 @@ from napari_sam.core.predictor import ImageEmbedding, MaskPrediction, Predictor,
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Size, shift
 from napari_sam.errors import PromptError
-from napari_sam.progress import Progress
+from napari_sam.progress import Progress, finish
 
 EDGE_TOLERANCE = 20  # pixels: a mask so near to a crop's edge was cut by it
 LEAST_CROP = 16  # pixels a side: in smaller crops there is nothing to see
-SURE = 0.5  # of the way from the score's threshold to 1: a poorer mask may hide a better one
+SURE = 0.3  # of the way from the score's threshold to 1: a poorer mask may hide a better one
 
 
 class EncodesAndDecodes(Protocol):
@@ -100,13 +101,7 @@ def segment_everything(
     """
     used = predictor or load_predictor()
     settings = (params or AutomaticParams.for_model(used.spec)).changed(**changes)
-    job = generate(image, used, settings, intensity=intensity)
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            records: list[MaskRecord] = end.value
-            return records
+    return finish(generate(image, used, settings, intensity=intensity))
 
 
 def generate(
@@ -165,14 +160,13 @@ def collect(
         part = picture[y0:y1, x0:x1]
         embedding = predictor.encode(part, intensity="as_is")
         points = params.grid(crop.layer) * crop.size
-        grid = _grid(part, points, crop, params)
+        grid = make_grid(part, points, crop, params)
         done += len(points)
-        while len(batch := grid.next(params.points_per_batch)):
-            records = _ask(predictor, embedding, points[batch], crop, shape, params)
-            grid.found(_good(records, params))
+        ask = partial(_ask, predictor, embedding, points, crop, shape, params)
+        for asked, records in walk(grid, ask, params):
             found += records
             numbers += [number] * len(records)
-            prompts += len(batch)
+            prompts += asked
             yield Progress(done - grid.left, total, message)
         yield Progress(done, total, message)  # an adaptive grid may leave out its last points
     least = _least_score(params)
@@ -255,12 +249,40 @@ def make_crops(shape: Size, n_layers: int, overlap_ratio: float) -> list[Crop]:
     return crops
 
 
-def _grid(
+def make_grid(
     picture: NDArray[np.uint8], points: NDArray[np.float64], crop: Crop, params: AutomaticParams
 ) -> PointGrid:
+    """The grid that the settings ask for, over the picture and the points (N, 2) of a crop."""
     if not params.adaptive:
         return FullGrid(len(points))
     return AdaptiveGrid(picture, points, params.side(crop.layer), origin=crop.box[:2])
+
+
+def walk(
+    grid: PointGrid,
+    ask: Callable[[NDArray[np.intp]], list[MaskRecord]],
+    params: AutomaticParams,
+) -> Iterator[tuple[int, list[MaskRecord]]]:
+    """Ask a grid's points batch by batch, and tell it what is good among the answers.
+
+    Parameters
+    ----------
+    grid
+        From :func:`make_grid`.
+    ask
+        Numbers of points -> the answers to keep.
+    params
+        Thresholds, and how many points are asked at once.
+
+    Yields
+    ------
+    tuple
+        How many points were asked, and their answers.
+    """
+    while len(batch := grid.next(params.points_per_batch)):
+        records = ask(batch)
+        grid.found(_good(records, params))
+        yield len(batch), records
 
 
 def _least_score(params: AutomaticParams) -> float | None:
@@ -271,12 +293,14 @@ def _least_score(params: AutomaticParams) -> float | None:
 def _ask(
     predictor: EncodesAndDecodes,
     embedding: ImageEmbedding,
-    points_yx: NDArray[np.float64],
+    grid_yx: NDArray[np.float64],
     crop: Crop,
     shape: Size,
     params: AutomaticParams,
+    batch: NDArray[np.intp],
 ) -> list[MaskRecord]:
-    """The answers with a good score to a batch of points, in pixels of the crop."""
+    """The answers with a good score to a batch of the grid's points, in pixels of the crop."""
+    points_yx = grid_yx[batch]
     least, corner = _least_score(params), crop.box[:2]
     ones = np.ones((len(points_yx), 1), np.int64)
     prompts = Prompts(points=points_yx[:, None], point_labels=ones)

@@ -16,10 +16,11 @@ from napari_sam.core.regions import Region
 
 FINE = 8  # picture pixels per grid step that the contrast is measured on
 FIRST_SHARE = 1 / 16  # of the grid: every 4th point along each side, asked whatever is there
-LEAST_CONTRAST = 0.2  # of the strongest: flatter places have no object
-REACH = 0.75  # grid steps around a point that are looked at
-HALO = 2  # small pixels around a found object that its blurred edge reaches
+LEAST_CONTRAST = 0.1  # of the strongest: flatter places have no object
+REACH = 0.6  # grid steps around a point that are looked at
+HALO = 3  # small pixels around a found object that its blurred edge reaches
 LARGE = 0.1  # of the crop: so large a mask may be a group or the background
+GROUP = 2  # times the median area of the masks so far: likewise, it may be several objects
 
 
 class PointGrid(Protocol):
@@ -87,6 +88,7 @@ class AdaptiveGrid:
         self._first = round(len(points) * FIRST_SHARE)
         self._pixels = np.floor(points + 0.5).astype(np.int64) + np.array(origin)
         self._most_area = LARGE * picture.shape[0] * picture.shape[1]
+        self._areas: list[int] = []
         self._open = np.ones(len(points), bool)
         self._scene = Scene(picture, side, origin=origin)
         self._weak = LEAST_CONTRAST * self._scene.contrast(self._pixels).max(initial=0)
@@ -106,8 +108,10 @@ class AdaptiveGrid:
 
     def found(self, records: Sequence[MaskRecord]) -> None:
         """Close the points on these masks; not on one so large that it may be a group."""
+        self._areas += [record.area for record in records]
+        most = min(self._most_area, GROUP * float(np.median(self._areas or [0])))
         for record in records:
-            if record.area > self._most_area:
+            if record.area > most:
                 continue
             patch, corner = record.patch, [side.start for side in record.region]
             self._open &= ~_on(patch, self._pixels - np.array(corner))

@@ -1,4 +1,4 @@
-"""A pack and a model in, a report out; and the command ``napari-sam evaluate``.
+"""A pack and a model in, a report out.
 
 Knows the order of things: which items, which model, who answers, what is written. Importing it
 loads no torch: that happens when an evaluation begins.
@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 import napari_sam
 from napari_sam.evaluation.groups import group_of
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from napari_sam.evaluation.summary import Check, GroupSummary
 
 FORMAT, FORMAT_VERSION = "napari-sam evaluation", 1
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -176,70 +173,6 @@ def describe_model(predictor: "Predictor", weights: Path | None) -> dict[str, ob
     }
 
 
-def evaluate_command(
-    pack: Annotated[Path, typer.Argument(help="Folder with labelled images and manifest.json.")],
-    model: Annotated[str, typer.Option(help="Name in `napari-sam models list`.")] = "tiny",
-    weights: Annotated[
-        Path | None, typer.Option(help="Weights to use instead of the registered ones.")
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="Only items whose id or data set begins so; may be given again."),
-    ] = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Write everything, for machines.")
-    ] = None,
-    markdown_path: Annotated[
-        Path | None, typer.Option("--markdown", help="Write the printed tables.")
-    ] = None,
-    card: Annotated[
-        Path | None, typer.Option(help="Model card whose figures are to be replaced.")
-    ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder for pictures of the worst and median cases.")
-    ] = None,
-    max_objects: Annotated[
-        int, typer.Option(min=1, help="At most so many objects of an image.")
-    ] = EvaluationParams.objects_per_image,
-    max_images: Annotated[
-        int | None, typer.Option(min=1, help="At most so many images of a kind.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-) -> None:
-    """Measure how well a model segments labelled images, beside classical methods.
-
-    One click, a box, and 3 and 5 corrective clicks on every object: mean IoU by kind of image.
-    """
-    from rich.console import Console
-
-    from napari_sam.core.predictor import load_predictor
-
-    predictor = load_predictor(model, weights=weights, device=device)
-    params = EvaluationParams(objects_per_image=max_objects, images_per_group=max_images)
-    job = evaluate_pack(
-        predictor,
-        pack,
-        params,
-        datasets=tuple(dataset or ()),
-        provenance=describe_model(predictor, weights),
-    )
-    report = _watch(job)
-    markdown = report.to_markdown()
-    Console().print(markdown, markup=False, highlight=False, soft_wrap=True)
-    if json_path:
-        json_path.write_text(report.to_json(), encoding="utf-8")
-    if markdown_path:
-        markdown_path.write_text(markdown, encoding="utf-8")
-    if card:
-        from napari_sam.evaluation.card import replace_figures
-
-        replace_figures(card, markdown.replace("\n## ", "\n### ").replace("## ", "### ", 1))
-    if pictures:
-        from napari_sam.evaluation.pictures import write_pictures
-
-        _watch(write_pictures(predictor, pack, report.results, pictures))
-
-
 def _with_quota(
     items: Sequence[Mapping[str, Any]], total: int
 ) -> Iterator[tuple[Mapping[str, Any], int]]:
@@ -256,19 +189,3 @@ def _with_quota(
 def _thin_out(items: Sequence[Mapping[str, Any]], most: int | None) -> list[Mapping[str, Any]]:
     """At most ``most`` items of each group, evenly spread over its list."""
     return [item for item, quota in _with_quota(items, most or len(items)) if quota]
-
-
-def _watch(job: Generator[Progress, None, _T]) -> _T:
-    """Run a job to its end under a bar on standard error; its result."""
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        while True:
-            try:
-                now = next(job)
-            except StopIteration as end:
-                result: _T = end.value
-                return result
-            bar.update(task, completed=now.done, total=now.total, description=now.message)

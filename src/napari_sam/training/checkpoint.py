@@ -12,10 +12,15 @@ from napari_sam.training.params import ScoreParams, TrainParams
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], params: TrainParams | ScoreParams) -> None:
-    """Write beside the target, flush, then rename: a kill leaves the old file whole."""
+    """Write beside the target, flush, then rename: a kill leaves the old file whole.
+
+    What the run was trained with is kept as ``params``, what its scores were fitted with as
+    ``score_params``; one does not replace the other.
+    """
+    name = "params" if isinstance(params, TrainParams) else "score_params"
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        torch.save(state | {"params": asdict(params)}, file)
+        torch.save(state | {name: asdict(params)}, file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)

@@ -26,6 +26,7 @@ from napari_sam.core.predictor import Predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
 from napari_sam.core.runtime import choose_runtime
+from napari_sam.errors import ImageError
 from napari_sam.evaluation.clicks import Click, first_click, next_click, tight_box
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.metrics import Mask, iou
@@ -47,7 +48,15 @@ class Evidence(NamedTuple):
 def fit_scores(
     model: MicroSam, images: TrainingImages, params: ScoreParams, *, workers: int = 2
 ) -> Iterator[Progress]:
-    """Collect evidence on drawn images in ``workers`` processes, then fit the model's head."""
+    """Collect evidence on drawn images in ``workers`` processes, then fit the model's head.
+
+    Raises
+    ------
+    ImageError
+        No image was drawn, or none of them has an object to ask about.
+    """
+    if params.images < 1:
+        raise ImageError(f"images is {params.images}; scores are fitted to one image at least.")
     rng = np.random.default_rng(params.seed)
     tasks = [(images.draw(rng), params, seed) for seed in range(params.images)]
     collected = []
@@ -63,8 +72,20 @@ def fit_scores(
 
 
 def fit_head(head: ScoreHead, evidence: Evidence, params: ScoreParams) -> None:
-    """Fit a head to evidence: mean squared error of the IoU, inputs brought to unit spread."""
+    """Fit a head to evidence: mean squared error of the IoU, inputs brought to unit spread.
+
+    Raises
+    ------
+    ImageError
+        There is no evidence.
+    """
     seen, truth = evidence
+    if not len(seen):
+        raise ImageError(
+            f"the scores cannot be fitted: no object of at least {LEAST_AREA} pixels in"
+            f" {params.images} training images. Add a pack with labelled objects, or draw more"
+            " images."
+        )
     with torch.no_grad():
         head.input_mean.copy_(seen.mean((0, 1)))
         head.input_std.copy_(seen.std((0, 1)).clamp(min=LEAST_STD))

@@ -1,0 +1,112 @@
+"""``napari-sam evaluate``: how well a model segments labelled images.
+
+Knows the options and the bar; what is measured and how is told in ``evaluation``.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from napari_sam._cli_groups import grouped
+from napari_sam._cli_models import Engine
+from napari_sam._cli_options import Verbose
+from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.progress import Progress
+
+if TYPE_CHECKING:
+    from napari_sam.evaluation.report import Report
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is looked at."""
+
+    pack: Annotated[Path, typer.Argument(help="Folder with labelled images and manifest.json.")]
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Only items whose id or data set begins so; may be given again."),
+    ] = None
+    max_objects: Annotated[
+        int, typer.Option(min=1, help="At most so many objects of an image.")
+    ] = EvaluationParams.objects_per_image
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="At most so many images of a kind.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is written beside the printed tables."""
+
+    json_path: Annotated[
+        Path | None, typer.Option("--json", help="Write everything, for machines.")
+    ] = None
+    markdown_path: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the printed tables.")
+    ] = None
+    card: Annotated[
+        Path | None, typer.Option(help="Model card whose figures are to be replaced.")
+    ] = None
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the worst and median cases.")
+    ] = None
+
+
+@grouped
+def evaluate(images: Images, engine: Engine, files: Files, verbose: Verbose = False) -> None:
+    """Measure how well a model segments labelled images, beside classical methods.
+
+    One click, a box, and 3 and 5 corrective clicks on every object: mean IoU by kind of image.
+    """
+    from napari_sam.evaluation.report import describe_model, evaluate_pack
+
+    predictor = engine.load()
+    params = EvaluationParams(
+        objects_per_image=images.max_objects, images_per_group=images.max_images
+    )
+    job = evaluate_pack(
+        predictor,
+        images.pack,
+        params,
+        datasets=tuple(images.dataset or ()),
+        provenance=describe_model(predictor, engine.weights),
+    )
+    report = _watch(job)
+    Console().print(report.to_markdown(), markup=False, highlight=False, soft_wrap=True)
+    _write(files, report)
+    if files.pictures:
+        from napari_sam.evaluation.pictures import write_pictures
+
+        _watch(write_pictures(predictor, images.pack, report.results, files.pictures))
+
+
+def _write(files: Files, report: "Report") -> None:
+    markdown = report.to_markdown()
+    if files.json_path:
+        files.json_path.write_text(report.to_json(), encoding="utf-8")
+    if files.markdown_path:
+        files.markdown_path.write_text(markdown, encoding="utf-8")
+    if files.card:
+        from napari_sam.evaluation.card import replace_figures
+
+        replace_figures(files.card, markdown.replace("\n## ", "\n### ").replace("## ", "### ", 1))
+
+
+def _watch(job: Generator[Progress, None, _T]) -> _T:
+    """Run a job to its end under a bar on standard error; its result."""
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        while True:
+            try:
+                now = next(job)
+            except StopIteration as end:
+                result: _T = end.value
+                return result
+            bar.update(task, completed=now.done, total=now.total, description=now.message)
