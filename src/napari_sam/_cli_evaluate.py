@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import Verbose
-from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.evaluation.params import EvaluationParams, Protocol
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ class Images:
     dataset: Annotated[
         list[str] | None,
         typer.Option(help="Only items whose id or data set begins so; may be given again."),
+    ] = None
+    protocol: Annotated[
+        list[Protocol] | None,
+        typer.Option(
+            help="interactive: clicks and boxes; automatic: everything without prompts. May be"
+            " given again. Default: interactive."
+        ),
     ] = None
     max_objects: Annotated[
         int, typer.Option(min=1, help="At most so many objects of an image.")
@@ -64,12 +71,15 @@ def evaluate(images: Images, engine: Engine, files: Files, verbose: Verbose = Fa
     """Measure how well a model segments labelled images, beside classical methods.
 
     One click, a box, and 3 and 5 corrective clicks on every object: mean IoU by kind of image.
+    With --protocol automatic: everything is searched without prompts, and counted.
     """
     from napari_sam.evaluation.report import describe_model, evaluate_pack
 
     predictor = engine.load()
     params = EvaluationParams(
-        objects_per_image=images.max_objects, images_per_group=images.max_images
+        protocols=tuple(images.protocol or EvaluationParams.protocols),
+        objects_per_image=images.max_objects,
+        images_per_group=images.max_images,
     )
     job = evaluate_pack(
         predictor,

@@ -11,8 +11,9 @@ from napari_sam.evaluation.clicks import tight_box
 class PerfectPredictor:
     """Answers every prompt with the true mask, after ``blind_rounds`` of half the mask."""
 
-    def __init__(self, labels, blind_rounds=0):
+    def __init__(self, labels, blind_rounds=0, score=0.75):
         self.labels = labels
+        self.score = score
         self.blind_rounds = blind_rounds
         self.asked = []
 
@@ -22,7 +23,7 @@ class PerfectPredictor:
         assert intensity == "as_is"
         return ImageEmbedding(torch.zeros(1, 1, 1, 1), None, Frame(size, size, size, 1), "fake")
 
-    def decode(self, embedding, prompts, *, multimask=True):
+    def decode(self, embedding, prompts, *, multimask=True, least_score=None):
         self.asked.append((prompts, multimask))
         count = 3 if multimask else 1
         logits = np.full((prompts.n_objects, count, *self.labels.shape), -8, np.float32)
@@ -32,13 +33,13 @@ class PerfectPredictor:
             if prompts.boxes is None and prompts.points.shape[1] <= self.blind_rounds:
                 mask &= np.arange(mask.shape[1]) <= int(prompts.points[i, 0, 1])
             logits[i, -1][mask] = 8
-            scores[i, -1] = 0.75
+            scores[i, -1] = self.score
         return MaskPrediction(logits, scores, embedding.frame)
 
     def _truth(self, prompts, i):
         if prompts.boxes is None:
             y, x = prompts.points[i, 0].astype(int)
-            return self.labels == self.labels[y, x]
+            return (self.labels == self.labels[y, x]) & (self.labels > 0)
         for label in range(1, self.labels.max() + 1):
             if np.array_equal(tight_box(self.labels == label), prompts.boxes[i]):
                 return self.labels == label

@@ -9,7 +9,7 @@ from napari_sam.evaluation.card import END, START, replace_figures
 from napari_sam.evaluation.datasets import read_item, select_items
 from napari_sam.evaluation.groups import BARS, BOX, CLICK, COLUMNS, group_of
 from napari_sam.evaluation.interactive import ObjectResult
-from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.evaluation.params import EvaluationParams, Protocol
 from napari_sam.evaluation.pictures import choose_cases, write_pictures
 from napari_sam.evaluation.report import evaluate_pack
 from napari_sam.evaluation.summary import check_bars, summarise
@@ -191,3 +191,26 @@ def test_stacks_and_semantic_maps_become_planes_of_instances(tmp_path):
     assert sample.name == "s/1#1"
     assert sample.labels.max() == 2
     assert select_items(tmp_path, axes=("YX",)) == []
+
+
+def test_the_automatic_protocol_alone(pack):
+    """Only images all of whose objects are labelled; no clicks, no baselines, no bars."""
+    manifest = json.loads((pack / "manifest.json").read_text())
+    manifest["items"][2]["sparse_annotation"] = True
+    (pack / "manifest.json").write_text(json.dumps(manifest))
+    params = EvaluationParams(protocols=(Protocol.AUTOMATIC,))
+    report = run(evaluate_pack(PerfectPredictor(discs(), score=0.97), pack, params))[1]
+    assert (report.groups, report.results, report.checks) == ((), (), ())
+    (row,) = report.automatic
+    assert (row.name, row.n_images, row.n_objects) == ("fluorescence", 2, 8)
+    assert (row.f1.mean, row.mean_accuracy, row.mean_precision, row.best_iou) == (1, 1, 1, 1)
+    markdown = report.to_markdown()
+    assert "| fluorescence | 2 | 8 | 1.000 [1.00, 1.00] |" in markdown
+    assert "Mean IoU over objects" not in markdown
+    assert json.loads(report.to_json())["automatic"][0]["f1"]["mean"] == 1
+
+
+def test_both_protocols(pack):
+    params = EvaluationParams(protocols=tuple(Protocol), walker_objects=0)
+    report = run(evaluate_pack(PerfectPredictor(discs()), pack, params))[1]
+    assert len(report.groups) == len(report.automatic) == 2

@@ -22,10 +22,11 @@ from napari_sam.evaluation.matching import (
     rank,
 )
 from napari_sam.evaluation.metrics import BOOTSTRAP_ROUNDS, CONFIDENCE, Estimate
+from napari_sam.progress import finish
 
 if TYPE_CHECKING:
+    from napari_sam.core.automatic import EncodesAndDecodes
     from napari_sam.core.masks import MaskRecord
-    from napari_sam.core.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,19 @@ def fully_annotated(item: Mapping[str, Any]) -> bool:
     return item["label_kind"] == "instance" and not item.get("sparse_annotation")
 
 
-def evaluate_everything(model: "Predictor", sample: Sample, *, group: str = "") -> ImageMatches:
-    """Find everything in one image and compare."""
-    from napari_sam.core.automatic import segment_everything
+def evaluate_everything(
+    model: "EncodesAndDecodes", sample: Sample, *, group: str = ""
+) -> ImageMatches:
+    """Find everything in one image, with the model's own settings, and compare."""
+    from napari_sam.core.automatic import generate
     from napari_sam.core.masks import records_to_labels
+    from napari_sam.core.params import AutomaticParams
+    from napari_sam.core.predictor import Predictor
 
-    records = segment_everything(sample.picture, model, intensity="as_is")
+    params = AutomaticParams()
+    if isinstance(model, Predictor):
+        params = AutomaticParams.for_model(model.spec)
+    records = finish(generate(sample.picture, model, params, intensity="as_is"))
     height, width = sample.labels.shape
     found = records_to_labels(records, (height, width))
     return match_image(sample, records, found, group=group)

@@ -1,7 +1,15 @@
 """What an evaluation may set. Torch-free, frozen, written into every report."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
+
+
+class Protocol(StrEnum):
+    """What is done with an image: ``evaluation/interactive.py``, ``evaluation/everything.py``."""
+
+    INTERACTIVE = "interactive"
+    AUTOMATIC = "automatic"
 
 
 @dataclass(frozen=True)
@@ -10,6 +18,9 @@ class EvaluationParams:
 
     Attributes
     ----------
+    protocols
+        What is done: ``"interactive"`` (clicks and boxes on single objects, beside classical
+        methods), ``"automatic"`` (everything without prompts), or both.
     clicks
         Rounds of the interactive protocol: the first click and the corrections after it.
     objects_per_image
@@ -27,6 +38,7 @@ class EvaluationParams:
         Objects decoded at once. On a CPU more bring nothing but page faults.
     """
 
+    protocols: tuple[Protocol, ...] = (Protocol.INTERACTIVE,)
     clicks: Annotated[int, {"min": 1, "max": 11}] = 5
     objects_per_image: Annotated[int, {"min": 1}] = 40
     images_per_group: Annotated[int | None, {"min": 1}] = None

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import napari_sam
 from napari_sam.evaluation.groups import group_of
-from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.evaluation.params import EvaluationParams, Protocol
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
+    from napari_sam.core.automatic import EncodesAndDecodes
     from napari_sam.core.predictor import Predictor
     from napari_sam.evaluation.datasets import Sample
-    from napari_sam.evaluation.interactive import ObjectResult, Segmenter
+    from napari_sam.evaluation.everything import EverythingSummary, ImageMatches
+    from napari_sam.evaluation.interactive import ObjectResult
     from napari_sam.evaluation.summary import Check, GroupSummary
 
 FORMAT, FORMAT_VERSION = "napari-sam evaluation", 1
@@ -39,6 +41,8 @@ class Report:
         Rows, and bars with what was found.
     results
         Every object.
+    automatic
+        Rows of the automatic protocol.
     params, provenance
         How, by what and when.
     """
@@ -48,12 +52,15 @@ class Report:
     results: tuple["ObjectResult", ...]
     params: EvaluationParams
     provenance: Mapping[str, object]
+    automatic: tuple["EverythingSummary", ...] = ()
 
     def to_markdown(self) -> str:
         """Tables and bars for people."""
         from napari_sam.evaluation.tables import render_report
 
-        return render_report(self.groups, self.checks, self.provenance, self.params)
+        return render_report(
+            self.groups, self.checks, self.provenance, self.params, automatic=self.automatic
+        )
 
     def to_json(self) -> str:
         """Everything, for machines."""
@@ -62,14 +69,14 @@ class Report:
 
 
 def evaluate_pack(
-    model: "Segmenter",
+    model: "EncodesAndDecodes",
     pack: Path,
     params: EvaluationParams | None = None,
     *,
     datasets: tuple[str, ...] = (),
     provenance: Mapping[str, object] | None = None,
 ) -> Generator[Progress, None, Report]:
-    """Run the interactive protocol and the baselines on the labelled 2D images of a pack: a job.
+    """Run the protocols, and baselines, on the labelled 2D images of a pack: a job.
 
     Parameters
     ----------
@@ -91,6 +98,11 @@ def evaluate_pack(
     """
     from napari_sam.errors import ImageError
     from napari_sam.evaluation.datasets import PLANES, read_item, read_manifest, select_items
+    from napari_sam.evaluation.everything import (
+        evaluate_everything,
+        fully_annotated,
+        summarise_everything,
+    )
     from napari_sam.evaluation.interactive import evaluate_sample
     from napari_sam.evaluation.summary import check_bars, summarise
 
@@ -99,11 +111,16 @@ def evaluate_pack(
     if not items:
         raise ImageError(f"{pack} has no labelled 2D image among {datasets or 'its items'}.")
     results: list[ObjectResult] = []
+    matches: list[ImageMatches] = []
+    interactive, automatic = (protocol in params.protocols for protocol in Protocol)
     for done, (item, quota) in enumerate(_with_quota(items, params.walker_objects)):
         yield Progress(done, len(items), str(item["id"]))
         for sample in read_item(pack, item):
-            found = evaluate_sample(model, sample, params, group=group_of(item))
-            results += add_baselines(found, sample, walkers=quota)
+            if interactive:
+                found = evaluate_sample(model, sample, params, group=group_of(item))
+                results += add_baselines(found, sample, walkers=quota)
+            if automatic and fully_annotated(item):
+                matches.append(evaluate_everything(model, sample, group=group_of(item)))
     yield Progress(len(items), len(items))
     groups = summarise(results, {item["id"]: item["gt_origin"] for item in items})
     manifest = read_manifest(pack)
@@ -114,6 +131,7 @@ def evaluate_pack(
         results=tuple(results),
         params=params,
         provenance={**(provenance or {}), **about},
+        automatic=tuple(summarise_everything(matches)),
     )
 
 

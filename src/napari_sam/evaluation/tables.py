@@ -3,12 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from napari_sam.evaluation.baselines import BOX_BASELINES, CLICK_BASELINES, SLOW_BASELINES
+from napari_sam.evaluation.everything import EverythingSummary
 from napari_sam.evaluation.groups import BOX, CLICK, COLUMNS
 from napari_sam.evaluation.metrics import Estimate
 from napari_sam.evaluation.params import EvaluationParams
 from napari_sam.evaluation.summary import MANUAL, Check, GroupSummary, Rival
 
 NOTHING = "-"
+AUTOMATIC = (
+    "A grid of points, the model's own thresholds, smaller objects on top; images all of whose"
+    " objects are annotated. F1: 2 hits / (found + true objects) at that IoU. SA: hits / (hits +"
+    " extra + missed); mSA: its mean over IoU 0.5, 0.55, ... 0.95. PQ: panoptic quality at 0.5. AP:"
+    " area under precision over recall of the scored masks at 0.5, and its mean over the same IoUs."
+    " best IoU: mean over true objects of the mask that fits best. Counts of all images of a group"
+    " together."
+)
 
 
 def render_report(
@@ -16,15 +25,21 @@ def render_report(
     checks: Sequence[Check],
     provenance: Mapping[str, object],
     params: EvaluationParams,
+    *,
+    automatic: Sequence[EverythingSummary] = (),
 ) -> str:
     """Write the whole report: the model's table, the baselines', the bars and the provenance."""
-    parts = [
-        "## Mean IoU over objects",
-        render_groups(groups),
-        render_protocol(params),
-        "## Classical methods on the same prompts",
-        render_baselines(groups),
-    ]
+    parts = []
+    if groups:
+        parts += [
+            "## Mean IoU over objects",
+            render_groups(groups),
+            render_protocol(params),
+            "## Classical methods on the same prompts",
+            render_baselines(groups),
+        ]
+    if automatic:
+        parts += ["## Everything, without prompts", render_automatic(automatic), AUTOMATIC]
     if checks:
         parts += ["## Bars", render_checks(checks)]
     parts += ["## Provenance", _lines(f"{name}: {value}" for name, value in provenance.items())]
@@ -68,6 +83,34 @@ def render_baselines(groups: Sequence[GroupSummary]) -> str:
         ]
         rows.append([group.name, *cells])
     return _table(["group", *methods], rows)
+
+
+def render_automatic(rows: Sequence[EverythingSummary]) -> str:
+    """Write one row a group of the automatic protocol."""
+    head = ["group", "images", "objects", "F1@0.5", "F1@0.75", "SA@0.5", "mSA", "PQ"]
+    head += ["AP@0.5", "AP", "best IoU"]
+    cells = [
+        [
+            row.name,
+            str(row.n_images),
+            str(row.n_objects),
+            _estimate(row.f1, interval=True),
+            *(
+                f"{value:.3f}"
+                for value in (
+                    row.f1_75,
+                    row.accuracy,
+                    row.mean_accuracy,
+                    row.panoptic,
+                    row.precision,
+                    row.mean_precision,
+                    row.best_iou,
+                )
+            ),
+        ]
+        for row in rows
+    ]
+    return _table(head, cells)
 
 
 def render_checks(checks: Sequence[Check]) -> str:
