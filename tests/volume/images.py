@@ -23,7 +23,8 @@ def write_ome_zarr(
         chunks = tuple(
             min(64, n) if a in "yx" else 1 for a, n in zip(axes, data.shape, strict=True)
         )
-        group.create_array(str(level), data=data[index], chunks=chunks)
+        names = list(axes) if version == "0.5" else None
+        group.create_array(str(level), data=data[index], chunks=chunks, dimension_names=names)
         scale = [{"z": 2.0, "y": 0.5 * factor, "x": 0.5 * factor}.get(a, 1.0) for a in axes]
         datasets.append(
             {"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]}

@@ -48,6 +48,9 @@ class Manifest:
         Settings of the job, plain values.
     arrays
         What is kept of each tile; follows from the rest, so it is not compared.
+    frame
+        Of embeddings: sizes of an image on its way through the model, one for all tiles. Follows
+        from the rest, too.
     notes
         For people: where the image lay, which version wrote this. Not compared.
     """
@@ -59,12 +62,14 @@ class Manifest:
     intensity: Mapping[str, Any]
     params: Mapping[str, Any] = field(default_factory=dict)
     arrays: tuple[ArraySpec, ...] = ()
+    frame: Mapping[str, Any] | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         arrays = [{"name": a.name, "shape": a.shape, "dtype": a.dtype} for a in self.arrays]
-        values = {**self._identity(), "arrays": arrays, "notes": dict(self.notes)}
+        values = {**self._identity(), "arrays": arrays, "frame": self.frame}
+        values["notes"] = dict(self.notes)
         plain: dict[str, Any] = json.loads(json.dumps(values))
         return plain
 
@@ -90,6 +95,7 @@ class Manifest:
             intensity=stored["intensity"],
             params=stored["params"],
             arrays=tuple(arrays),
+            frame=stored["frame"],
             notes=stored["notes"],
         )
 

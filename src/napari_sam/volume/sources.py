@@ -167,7 +167,6 @@ def _open_zarr(path: Path, level: int | None) -> LazyImage:
 
 
 def _multiscale(path: Path, attributes: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
     from yaozarrs import v04, v05
 
     new, old = attributes.get("ome"), attributes
@@ -177,10 +176,10 @@ def _multiscale(path: Path, attributes: dict[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what is odd but can be read
             image: Any = v05.Image.model_validate(new) if new else v04.Image.model_validate(old)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ImageError(f"{path} is not OME-Zarr 0.4 or 0.5: {where}: {first['msg']}.") from error
+    except ValueError as error:  # pydantic's: where, then what
+        _, where, what = [*str(error).splitlines(), "", ""][:3]
+        reason = f"{where}: {what.partition(' [type=')[0].strip()}"
+        raise ImageError(f"{path} is not OME-Zarr 0.4 or 0.5: {reason}.") from error
     return image.multiscales[0]
 
 

@@ -61,7 +61,7 @@ class TileStore:
             Something else is there, or the disk is full.
         """
         path = Path(path)
-        with _plain_errors(path):
+        with plain_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(path.name + ".lock")):
                 stored = read_manifest(path)
@@ -97,7 +97,7 @@ class TileStore:
             The disk is full: what is there stays good.
         """
         digest = xxhash.xxh3_64()
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             for spec in self.manifest.arrays:
                 values = _pack(result[spec.name], spec)
                 digest.update(values.data)
@@ -129,7 +129,7 @@ class TileStore:
 
     def done(self) -> NDArray[np.bool_]:
         """For each tile whether it is there."""
-        return np.asarray(self._zarrs[FLAGS][:]) != 0
+        return np.asarray(self._zarrs[FLAGS][:] != 0, bool)
 
     def require_complete(self) -> None:
         """Refuse to go on without all tiles.
@@ -150,7 +150,7 @@ class TileStore:
 
     def fail(self, index: int, reason: str) -> None:
         """Remember why a tile could not be made; it stays missing."""
-        with _plain_errors(self.path):
+        with plain_errors(self.path):
             self._failure(index).parent.mkdir(exist_ok=True)
             self._failure(index).write_text(reason, encoding="utf-8")
 
@@ -271,7 +271,8 @@ def _unpack(values: NDArray[Any], spec: ArraySpec) -> NDArray[Any]:
 
 
 @contextmanager
-def _plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path) -> Iterator[None]:
+    """Say a full disk in plain words; other errors stay what they are."""
     try:
         yield
     except OSError as error:

@@ -119,7 +119,7 @@ class TileGrid:
         row, column = divmod(cell, columns)
         t, z = divmod(number, self.shape[1])
         reads, writes = zip(self._side(0, row), self._side(1, column), strict=True)
-        return Tile(index, (t, z), (row, column), reads, writes)  # type: ignore[arg-type]
+        return Tile(index, (t, z), (row, column), reads, writes)
 
     def at(self, plane: Plane, cell: tuple[int, int]) -> Tile:
         """The tile in a row and column of a plane."""
@@ -133,17 +133,18 @@ class TileGrid:
         first = (plane[0] * self.shape[1] + plane[1]) * rows * columns
         return map(self.tile, range(first, first + rows * columns))
 
+    def around(self, tile: Tile) -> Iterator[Tile]:
+        """The tiles of its plane that may share pixels with it, itself included, row by row."""
+        sizes = zip(self.read_size, self.write_size, self.cells, tile.cell, strict=True)
+        rows, columns = (
+            range(max(0, at - ceil(seen / size)), min(count, at + ceil(seen / size) + 1))
+            for seen, size, count, at in sizes
+        )
+        return (self.at(tile.plane, (row, column)) for row in rows for column in columns)
+
     def seeing(self, tile: Tile) -> Iterator[Tile]:
         """The tiles of its plane whose read regions touch its write region, itself included."""
-        rows, columns = self.cells
-        sizes = zip(self.read_size, self.write_size, strict=True)
-        reach = [ceil(seen / size) for seen, size in sizes]
-        row, column = tile.cell
-        for r in range(max(0, row - reach[0]), min(rows, row + reach[0] + 1)):
-            for c in range(max(0, column - reach[1]), min(columns, column + reach[1] + 1)):
-                other = self.at(tile.plane, (r, c))
-                if intersection(other.read, tile.write) is not None:
-                    yield other
+        return (other for other in self.around(tile) if intersection(other.read, tile.write))
 
     def as_dict(self) -> dict[str, Any]:
         """For a manifest."""
