@@ -7,7 +7,7 @@ import yaozarrs
 from yaozarrs import v04
 
 from napari_sam.core.params import AutomaticParams
-from napari_sam.errors import StoreIncompleteError, StoreMismatchError
+from napari_sam.errors import StoreError, StoreIncompleteError, StoreMismatchError
 from napari_sam.progress import Progress
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
@@ -87,6 +87,12 @@ def test_complete_labels_are_left_alone_and_others_refused(tmp_path: Path) -> No
         finish(
             stitch_volume(store, job.image, tmp_path / "out.zarr", "a", params=LinkParams(gap=1))
         )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(StoreError, match="is no zarr group"):
+        finish(stitch_volume(store, job.image, tmp_path / "mine", "a"))
+    with pytest.raises(StoreError, match="cannot be the name"):
+        finish(stitch_volume(store, job.image, tmp_path / "out.zarr", "../a"))
     finish(stitch_volume(store, job.image, tmp_path / "out.zarr", "b"))
     listed = json.loads((tmp_path / "out.zarr" / "labels" / "zarr.json").read_text())
     assert listed["attributes"]["ome"]["labels"] == ["a", "b"]

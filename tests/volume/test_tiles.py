@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from napari_sam.errors import StoreError
@@ -26,6 +26,7 @@ def test_write_regions_partition_each_plane_and_read_regions_hold_them(grid: Til
         for read, write, length in zip(seen, tile.write, (height, width), strict=True):
             assert 0 <= read.start <= write.start < write.stop <= read.stop <= length
             assert write.start - read.start >= min(grid.halo, write.start)
+            assert write.start % grid.side == 0
             assert read.stop - write.stop >= min(grid.halo, length - write.stop)
     assert (written == 1).all()
 
@@ -42,6 +43,14 @@ def test_tiles_are_found_by_number_cell_and_neighbourhood(grid: TileGrid) -> Non
     expected = [t for t in grid.on(middle.plane) if intersection(t.read, middle.write)]
     assert list(grid.seeing(middle)) == expected
     assert TileGrid.from_dict(grid.as_dict()) == grid
+
+
+@settings(deadline=None, max_examples=60)
+@given(grids)
+def test_no_two_tiles_see_the_same(grid: TileGrid) -> None:
+    assume(grid.halo < grid.side)
+    seen = {(tile.plane, *(part.start for part in tile.read)) for tile in grid}
+    assert len(seen) == len(grid)
 
 
 def test_a_plane_that_fits_is_one_tile() -> None:

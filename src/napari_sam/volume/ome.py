@@ -136,10 +136,10 @@ class LabelImage:
         return int((provenance(self.path) or {}).get("objects", 0))
 
     def finish(self, count: int) -> None:
-        """Call it complete with so many objects, and list it among the labels of the image."""
+        """List it among the labels of the image, and call it complete with so many objects."""
+        _list_name(self.path.parent, self.path.name)  # before: what is complete is not looked at
         stored = provenance(self.path) or {}
         self._group.attrs[ATTRIBUTE] = {**stored, "complete": True, "objects": count}
-        _list_name(self.path.parent, self.path.name)
 
     def _index(self, plane: Plane, rows: slice, columns: slice) -> tuple[Any, ...]:
         wanted: dict[str, Any] = {"t": plane[0], "z": plane[1], "y": rows, "x": columns}
@@ -194,7 +194,9 @@ def _make(
 
     inside = image.zarr_format is not None and str(root.resolve()) == image.source
     zarr_format: Any = image.zarr_format if inside else 3
-    if not root.exists():
+    if not _is_group(root):
+        if _foreign(root):
+            raise StoreError(f"{root} is there, but is no zarr group; choose another folder.")
         zarr.create_group(root, zarr_format=3)
     if not _is_group(root / "labels"):
         zarr.create_group(root / "labels", zarr_format=zarr_format)

@@ -4,13 +4,16 @@ Each is a generator of :class:`~napari_sam.Progress`: closing it cancels, callin
 same arguments goes on where it stopped. Knows the order of things; each thing is a module.
 """
 
+import time
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 import napari_sam
@@ -23,7 +26,7 @@ from napari_sam.volume.manifest import ArraySpec, Manifest
 from napari_sam.volume.model import PredictorSource
 from napari_sam.volume.ome import LabelImage
 from napari_sam.volume.overlaps import Overlaps, count_overlaps
-from napari_sam.volume.run import run
+from napari_sam.volume.run import WAIT_S, run
 from napari_sam.volume.sample import fingerprint
 from napari_sam.volume.stitch import PlaneObjects, ReadLabels, find_objects, paint
 from napari_sam.volume.store import TileStore, read_manifest
@@ -182,13 +185,26 @@ def stitch_volume(
     """
     params = params or LinkParams()
     store.require_complete()
-    grid = store.manifest.grid
     made_from = {"tiles": store.manifest.as_dict(), "link": asdict(params)}
     made_from["tiles"].pop("notes")
-    begun = LabelImage.begun(Path(root), name, made_from)
-    if begun is not None and begun.complete:
-        yield Progress(1, 1, "labels are complete")
-        return begun
+    with ExitStack() as held:
+        yield from _alone(store.path / "stitch.lock", held)
+        begun = LabelImage.begun(Path(root), name, made_from)
+        if begun is not None and begun.complete:
+            yield Progress(1, 1, "labels are complete")
+            return begun
+        return (yield from _stitch(store, image, Path(root), name, params, made_from))
+
+
+def _stitch(
+    store: TileStore,
+    image: ImageRef,
+    root: Path,
+    name: str,
+    params: LinkParams,
+    made_from: dict[str, Any],
+) -> Generator[Progress, None, LabelImage]:
+    grid = store.manifest.grid
     read = _reader(store)
     total = 2 * len(grid) + len(grid.planes)
     objects = []
@@ -199,7 +215,7 @@ def stitch_volume(
     tables, count = link_planes(areas, overlaps, params)
     dtype = "uint32" if count < 2**32 else "uint64"
     labels = LabelImage.create(
-        Path(root), name, image, dtype=dtype, tile=grid.write_size, made_from=made_from
+        root, name, image, dtype=dtype, tile=grid.write_size, made_from=made_from
     )
     for tile in grid:
         number = tile.plane[0] * grid.shape[1] + tile.plane[1]
@@ -208,6 +224,17 @@ def stitch_volume(
         yield Progress(len(grid.planes) + len(grid) + tile.index + 1, total, "writing labels")
     labels.finish(count)
     return labels
+
+
+def _alone(lock: Path, held: ExitStack) -> Generator[Progress, None, None]:
+    """Wait until no other process holds a lock; it goes with the process that holds it."""
+    while True:
+        try:
+            held.enter_context(FileLock(lock, timeout=0, thread_local=False))
+            return
+        except Timeout:
+            yield Progress(0, 1, "waiting for another process")
+            time.sleep(WAIT_S)
 
 
 def _measure(

@@ -53,7 +53,8 @@ class TileGrid:
     shape
         (t, z, y, x) of the volume.
     side
-        Longest side of the write regions, in pixels; these start at multiples of it.
+        Of the write regions, in pixels: these start at multiples of it. The last one takes the rest
+        of the plane with it where its read region holds that.
     halo
         Margin in pixels that a tile sees beyond its write region, on every side where the plane
         goes on. At the plane's border the whole read region is moved inwards instead.
@@ -85,7 +86,7 @@ class TileGrid:
 
     @property
     def write_size(self) -> Size:
-        """(height, width) of the write regions, except where the plane ends."""
+        """(height, width) of the write regions, except of the last one before the plane ends."""
         height, width = self.shape[2:]
         seen = self.read_size
         return (
@@ -96,8 +97,12 @@ class TileGrid:
     @property
     def cells(self) -> tuple[int, int]:
         """(rows, columns) of tiles on a plane."""
-        sizes = zip(self.shape[2:], self.write_size, strict=True)
-        rows, columns = (ceil(length / size) for length, size in sizes)
+        sizes = zip(self.shape[2:], self.read_size, strict=True)
+        # The last tile also answers for what its margin shows, if the plane ends there.
+        rows, columns = (
+            1 if length == seen else 1 + ceil((length - self.side - self.halo) / self.side)
+            for length, seen in sizes
+        )
         return (rows, columns)
 
     @property
@@ -161,7 +166,8 @@ class TileGrid:
         length, seen, size = self.shape[2 + axis], self.read_size[axis], self.write_size[axis]
         start = number * size
         first = min(max(start - self.halo, 0), length - seen)
-        return slice(first, first + seen), slice(start, min(start + size, length))
+        last = number == self.cells[axis] - 1
+        return slice(first, first + seen), slice(start, length if last else start + size)
 
 
 def intersection(first: Region, second: Region) -> Region | None:
