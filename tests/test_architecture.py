@@ -26,6 +26,8 @@ OWNERS = {
     "psygnal": ("_session.py", "_everything.py"),
     "typer": ("_cli.py", "_cli_auto.py", "_cli_evaluate.py", "_cli_models.py", "_cli_options.py",
               "_cli_segment.py"),
+    "typer": ("_cli.py", "_cli_auto.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
+              "_cli_volume.py", "evaluation/report.py"),
     "torchvision": (),
     "timm": (),
     # the network
@@ -135,7 +137,14 @@ def test_light_imports_stay_light(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["segment", "--help"], ["auto", "--help"], ["models", "list"]]
+    "arguments",
+    [
+        ["--help"],
+        ["segment", "--help"],
+        ["auto", "--help"],
+        ["segment-volume", "--help"],
+        ["models", "list"],
+    ],
 )
 def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
     code = f"import napari_sam._cli as cli; cli.app({arguments!r}, standalone_mode=False)"

@@ -4,6 +4,7 @@ Knows dtypes, channels and ranges; knows no model and no tile. The range is alwa
 image (or one given), never of a part: two tiles of one image must look alike.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -67,6 +68,12 @@ def to_picture(
     else:
         names = ", ".join(map(repr, get_args(IntensityName)))
         raise ImageError(f"intensity is {intensity!r}; it must be one of {names} or (low, high).")
+    return apply_ranges(array, ranges)
+
+
+def apply_ranges(array: NDArray[np.generic], ranges: Sequence[Range]) -> Picture:
+    """Bring each channel of (H, W, C) to its own range (low, high): the picture (H, W, 3)."""
+    count = array.shape[2]
     scaled = [rescale(array[..., c], ranges[c]) for c in range(count)]
     if count == 3:
         return np.stack(scaled, axis=-1)

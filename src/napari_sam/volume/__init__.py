@@ -1,0 +1,1 @@
+"""Many tiles: images larger than memory, read, embedded, segmented and stitched piece by piece."""

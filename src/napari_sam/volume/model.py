@@ -1,0 +1,91 @@
+"""Which model a job uses, as a value that can be sent to other processes.
+
+Knows the registry and the loader; each process loads a model once.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.weights import find
+from napari_sam.errors import WeightsError
+
+if TYPE_CHECKING:
+    from napari_sam.core.automatic import EncodesAndDecodes
+    from napari_sam.core.predictor import Predictor
+
+__all__ = ["ModelChoice", "PredictorSource"]
+
+Precision = Literal["exact", "fast"]
+Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
+
+
+class PredictorSource(Protocol):
+    """What a job needs of a model: a small picklable value."""
+
+    def load(self) -> "EncodesAndDecodes":
+        """The predictor; the same one at each call in a process."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What decides its results: plain values for the manifest."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model of the registry, with the arguments of :func:`~napari_sam.load_predictor`."""
+
+    name: str = DEFAULT_MODEL
+    weights: str | None = None
+    device: str = "auto"
+    precision: Precision = "exact"
+    backend: Backend = "auto"
+
+    def load(self) -> "Predictor":
+        """Load it, once in a process."""
+        return _load(self)
+
+    def identity(self) -> dict[str, Any]:
+        """Name, sha256 of the weights, and precision: not the device, nor what computes.
+
+        Raises
+        ------
+        WeightsError
+            The weights are not on this machine.
+        """
+        spec = get_spec(self.name)
+        path = Path(self.weights) if self.weights else find(spec)
+        if path is None or not path.exists():
+            raise WeightsError(
+                f"the weights of {self.name} are not on this machine; get them with"
+                f" `napari-sam models download {self.name}`."
+            )
+        return {"name": self.name, "weights_sha256": _sha256(path), "precision": self.precision}
+
+
+@lru_cache(maxsize=1)
+def _load(choice: ModelChoice) -> "Predictor":
+    from napari_sam.core.predictor import load_predictor
+
+    return load_predictor(
+        choice.name,
+        weights=choice.weights,
+        device=choice.device,
+        precision=choice.precision,
+        backend=choice.backend,
+    )
+
+
+def _sha256(path: Path) -> str:
+    """Of a file, or of all files of a folder in the order of their names."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for name in files:
+        with name.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

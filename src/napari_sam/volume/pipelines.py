@@ -1,0 +1,289 @@
+"""The jobs on volumes: embed all tiles; segment all tiles and stitch them into labels.
+
+Each is a generator of :class:`~napari_sam.Progress`: closing it cancels, calling it again with the
+same arguments goes on where it stopped. Knows the order of things; each thing is a module.
+"""
+
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+import napari_sam
+from napari_sam.core.params import AutomaticParams
+from napari_sam.progress import Progress
+from napari_sam.volume.image import ImageRef
+from napari_sam.volume.intensity import VolumeIntensity
+from napari_sam.volume.link import LinkParams, link_planes
+from napari_sam.volume.manifest import ArraySpec, Manifest
+from napari_sam.volume.model import PredictorSource
+from napari_sam.volume.ome import LabelImage
+from napari_sam.volume.overlaps import Overlaps, count_overlaps
+from napari_sam.volume.run import WAIT_S, run
+from napari_sam.volume.sample import fingerprint
+from napari_sam.volume.stitch import PlaneObjects, ReadLabels, find_objects, paint
+from napari_sam.volume.store import TileStore, read_manifest
+from napari_sam.volume.tiles import TileGrid
+from napari_sam.volume.work import EmbedWork, SegmentWork
+
+__all__ = ["VolumeJob", "embed_volume", "segment_volume", "stitch_volume"]
+
+TILES_AT_ONCE = 24  # tiles whose labels are in memory: a tile and those around it, twice
+
+
+@dataclass(frozen=True)
+class VolumeJob:
+    """What is segmented with what, and how it is cut.
+
+    Attributes
+    ----------
+    image, intensity, model
+        The volume, what the model sees of it, and the model.
+    side, halo
+        Of the tiles, in pixels: see :class:`~napari_sam.volume.tiles.TileGrid`.
+    """
+
+    image: ImageRef
+    intensity: VolumeIntensity
+    model: PredictorSource
+    side: int
+    halo: int
+
+    @property
+    def grid(self) -> TileGrid:
+        """The tiles."""
+        image = self.image
+        return TileGrid((image.times, image.depth, *image.size), self.side, self.halo)
+
+    def manifest(self, kind: str, params: dict[str, Any]) -> Manifest:
+        """All that decides the results."""
+        source = self.image.source if isinstance(self.image.source, str) else None
+        return Manifest(
+            kind=kind,
+            model=self.model.identity(),
+            image={**fingerprint(self.image), "level": self.image.level},
+            grid=self.grid,
+            intensity=self.intensity.as_dict(),
+            params=params,
+            notes={"image": source, "version": napari_sam.__version__},
+        )
+
+
+def embed_volume(
+    job: VolumeJob, store: str | Path, *, dtype: str = "float16"
+) -> Generator[Progress, None, TileStore]:
+    """Compute and keep the embeddings of all tiles.
+
+    Parameters
+    ----------
+    job
+        What with what.
+    store
+        Folder; made, or gone on with.
+    dtype
+        ``"float16"``, ``"bfloat16"`` or ``"float32"``: how numbers are kept.
+
+    Raises
+    ------
+    StoreMismatchError
+        The store was made from something else.
+    StoreIncompleteError
+        Tiles could not be read: the others are there.
+    StoreError
+        The disk is full.
+    """
+    opened = _embedding_store(job, Path(store), dtype)
+    yield from run(EmbedWork(job.image, job.intensity, job.model), opened)
+    opened.require_complete()
+    return opened
+
+
+def segment_volume(
+    job: VolumeJob,
+    store: str | Path,
+    *,
+    params: AutomaticParams,
+    min_area: int = 0,
+    embeddings: str | Path | None = None,
+    dtype: str = "float16",
+) -> Generator[Progress, None, TileStore]:
+    """Find all objects in all tiles; :func:`stitch_volume` makes labels of them.
+
+    Parameters
+    ----------
+    job
+        What with what.
+    store
+        Folder for the labels of tiles; made, or gone on with.
+    params
+        Of the generator, for each tile.
+    min_area
+        Objects of fewer pixels in a tile are left out.
+    embeddings, dtype
+        Store of embeddings to use and to fill, as for :func:`embed_volume`; None keeps none.
+
+    Raises
+    ------
+    StoreMismatchError, StoreIncompleteError, StoreError
+        As :func:`embed_volume`.
+    """
+    settings = {
+        "generator": _plain(params),
+        "min_area": min_area,
+        "embeddings": dtype if embeddings is not None else None,
+    }
+    manifest = job.manifest("labels", settings)
+    size = job.grid.read_size
+    manifest = replace(manifest, arrays=(ArraySpec("labels", size, "uint32"),))
+    opened = TileStore.create(store, manifest)
+    if embeddings is not None:
+        _embedding_store(job, Path(embeddings), dtype)
+    where = str(embeddings) if embeddings is not None else None
+    work = SegmentWork(job.image, job.intensity, job.model, params, min_area, where)
+    yield from run(work, opened)
+    opened.require_complete()
+    return opened
+
+
+def stitch_volume(
+    store: TileStore,
+    image: ImageRef,
+    root: str | Path,
+    name: str,
+    *,
+    params: LinkParams | None = None,
+) -> Generator[Progress, None, LabelImage]:
+    """Make one label image of the labels of all tiles: ``labels/<name>`` below ``root``.
+
+    What is in memory does not depend on the size of the volume, but for about 30 bytes an object.
+    Labels that are complete are left alone, so that edits by hand stay.
+
+    Parameters
+    ----------
+    store
+        From :func:`segment_volume`, complete.
+    image
+        The volume: axes and scale.
+    root, name
+        Where the labels go: see :class:`~napari_sam.volume.ome.LabelImage`.
+    params
+        How planes are linked.
+
+    Raises
+    ------
+    StoreIncompleteError
+        Tiles are missing.
+    StoreMismatchError
+        There are other labels of this name.
+    """
+    params = params or LinkParams()
+    store.require_complete()
+    made_from = {"tiles": store.manifest.as_dict(), "link": asdict(params)}
+    made_from["tiles"].pop("notes")
+    with ExitStack() as held:
+        yield from _alone(store.path / "stitch.lock", held)
+        begun = LabelImage.begun(Path(root), name, made_from)
+        if begun is not None and begun.complete:
+            yield Progress(1, 1, "labels are complete")
+            return begun
+        return (yield from _stitch(store, image, Path(root), name, params, made_from))
+
+
+def _stitch(
+    store: TileStore,
+    image: ImageRef,
+    root: Path,
+    name: str,
+    params: LinkParams,
+    made_from: dict[str, Any],
+) -> Generator[Progress, None, LabelImage]:
+    grid = store.manifest.grid
+    read = _reader(store)
+    total = 2 * len(grid) + len(grid.planes)
+    objects = []
+    for number, plane in enumerate(grid.planes):
+        yield Progress(number, total, "finding objects across seams")
+        objects.append(find_objects(grid, plane, read))
+    areas, overlaps = yield from _measure(grid, objects, read, params, total)
+    tables, count = link_planes(areas, overlaps, params)
+    dtype = "uint32" if count < 2**32 else "uint64"
+    labels = LabelImage.create(
+        root, name, image, dtype=dtype, tile=grid.write_size, made_from=made_from
+    )
+    for tile in grid:
+        number = tile.plane[0] * grid.shape[1] + tile.plane[1]
+        painted = paint(grid, tile, objects[number], read)
+        labels.write(tile.plane, tile.write, tables[number].astype(dtype)[painted])
+        yield Progress(len(grid.planes) + len(grid) + tile.index + 1, total, "writing labels")
+    labels.finish(count)
+    return labels
+
+
+def _alone(lock: Path, held: ExitStack) -> Generator[Progress, None, None]:
+    """Wait until no other process holds a lock; it goes with the process that holds it."""
+    while True:
+        try:
+            held.enter_context(FileLock(lock, timeout=0, thread_local=False))
+            return
+        except Timeout:
+            yield Progress(0, 1, "waiting for another process")
+            time.sleep(WAIT_S)
+
+
+def _measure(
+    grid: TileGrid,
+    objects: list[PlaneObjects],
+    read: ReadLabels,
+    params: LinkParams,
+    total: int,
+) -> Generator[Progress, None, tuple[list[NDArray[np.int64]], dict[tuple[int, int], Overlaps]]]:
+    """Sizes of the objects of each plane, and how they overlap those of the planes above."""
+    areas = [np.zeros(one.count + 1, np.int64) for one in objects]
+    parts: dict[tuple[int, int], list[Overlaps]] = {}
+    reach = 0 if params.planes_apart else params.gap + 1
+    done, depth = len(grid.planes), grid.shape[1]
+    rows, columns = grid.cells
+    for t, row, column in np.ndindex(grid.shape[0], rows, columns):
+        below: list[tuple[int, NDArray[np.uint32]]] = []
+        for z in range(depth):
+            number = t * depth + z
+            painted = paint(grid, grid.at((t, z), (row, column)), objects[number], read)
+            areas[number] += np.bincount(painted.reshape(-1), minlength=len(areas[number]))
+            for other, before in below:
+                parts.setdefault((other, number), []).append(count_overlaps(before, painted))
+            below = [*below, (number, painted)][-reach:] if reach else []
+            done += 1
+            yield Progress(done, total, "linking planes" if reach else "measuring objects")
+    return areas, {pair: Overlaps.total(found) for pair, found in parts.items()}
+
+
+def _reader(store: TileStore) -> ReadLabels:
+    @lru_cache(maxsize=TILES_AT_ONCE)
+    def read(index: int) -> NDArray[Any]:
+        return store.read(index)["labels"]
+
+    return lambda tile: read(tile.index)
+
+
+def _embedding_store(job: VolumeJob, path: Path, dtype: str) -> TileStore:
+    """Probe the model only where the store does not tell yet what it holds."""
+    manifest = job.manifest("embeddings", {"dtype": dtype})
+    if read_manifest(path) is None:
+        work = EmbedWork(job.image, job.intensity, job.model)
+        arrays, frame = work.probe(job.grid.read_size, dtype)
+        manifest = replace(manifest, arrays=arrays, frame=frame)
+    return TileStore.create(path, manifest)
+
+
+def _plain(params: AutomaticParams) -> dict[str, Any]:
+    values = asdict(params)
+    if values["point_grids"] is not None:
+        values["point_grids"] = [np.asarray(grid).tolist() for grid in values["point_grids"]]
+    return values
