@@ -43,6 +43,9 @@ class PromptSet:
         return bool(self.points or self.boxes)
 
 
+NO_PROMPTS = PromptSet()
+
+
 @dataclass(frozen=True)
 class Placed:
     """The prompts of one plane for the model (None: nothing to ask), and what was left out."""
