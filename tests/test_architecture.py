@@ -23,7 +23,7 @@ OWNERS = {
     "PyQt6": (),
     "superqt": ("_widget.py", "_panels/"),
     "magicgui": ("_forms.py",),
-    "psygnal": ("_session.py", "_everything.py"),
+    "psygnal": ("_workplace.py", "_prompting.py", "_session.py", "_everything.py", "_review.py"),
     "typer": ("_cli.py", "_cli_auto.py", "_cli_models.py", "_cli_options.py", "_cli_segment.py",
               "evaluation/report.py"),
     "torchvision": (),

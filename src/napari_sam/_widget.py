@@ -14,12 +14,14 @@ from napari_sam._everything import Everything
 from napari_sam._jobs import LatestJob
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
+from napari_sam._layers.review import ReviewKeys
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
+from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.rows import column
 from napari_sam._predict import (
@@ -31,6 +33,7 @@ from napari_sam._predict import (
     predict,
     predictors,
 )
+from napari_sam._review import Review
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
 from napari_sam.core.intensity import Intensity, to_picture
@@ -67,6 +70,7 @@ class SegmentAnything(QWidget):
         super().__init__()
         self.session = Session(model, weights_needed=load is None)
         self.everything = Everything(self.session)
+        self.review = Review(self.session)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
@@ -77,8 +81,9 @@ class SegmentAnything(QWidget):
         self._connect_everything()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything)
+        self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        states = (self.session, self.everything)
+        states = (self.session, self.everything, self.review)
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
     @property
@@ -91,6 +96,7 @@ class SegmentAnything(QWidget):
             job.close()
         self._binding.close()
         self.everything.close()
+        self.review.close()
         self.session.close()
 
     def event(self, event: QEvent | None) -> bool:
@@ -109,11 +115,13 @@ class SegmentAnything(QWidget):
         self.prompt_panel = PromptPanel(session)
         self.mask_panel = MaskPanel(session)
         self.everything_panel = EverythingPanel(self.everything)
+        self.objects_panel = ObjectsPanel(self.review)
         self.job_panel = JobPanel(session)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel, KeysPanel()), "Click")
         self.tabs.addTab(self.everything_panel, "Everything")
+        self.tabs.addTab(self.objects_panel, "Objects")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 10, 4, 4)
@@ -189,7 +197,7 @@ def _make_picture(
     return to_picture(plane.read(), intensity=intensity), plane
 
 
-def _let_go(states: tuple[Session, Everything], binding: Binding, jobs: Any) -> None:
+def _let_go(states: tuple[Session, Everything, Review], binding: Binding, jobs: Any) -> None:
     for job in jobs:
         job.cancel()
     binding.close(viewer_lives=False)

@@ -7,12 +7,21 @@ KEYS = (
     ("Click", "on the object"),
     ("Alt / Ctrl + click", "not this"),
     ("T", "points: + or -"),
+    ("H", "show before the click"),
     ("C", "next candidate"),
+    ("M", "new, add to, subtract ..."),
     ("Enter", "keep as label"),
     ("Escape", "clear prompts"),
-    ("Ctrl+Z", "undo"),
+    ("Ctrl+Z", "undo anything"),
+    ("Ctrl+Shift+Z", "redo"),
     ("3, then drag", "move a point"),
-    ("Delete", "remove selected"),
+    ("Delete", "remove selected point"),
+    ("S", "select object under mouse"),
+    ("Shift+S", "one more"),
+    ("O", "open it: its prompts"),
+    ("X", "delete selected objects"),
+    ("N / Shift+N", "next / last to review"),
+    ("R", "accept, and next"),
 )
 
 
