@@ -1,7 +1,7 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_models`` and ``_demo``.
+``_cli_replay``, ``_cli_models`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import napari_sam
-from napari_sam import _cli_auto, _cli_models, _cli_segment
+from napari_sam import _cli_auto, _cli_models, _cli_replay, _cli_segment
 from napari_sam._cli_options import VERBOSE, ExitCode
 from napari_sam.errors import (
     ImageError,
@@ -106,6 +106,7 @@ def _root(
 
 app.command("segment")(_cli_segment.segment)
 app.command("auto")(_cli_auto.auto)
+app.command("replay")(_cli_replay.replay)
 app.add_typer(_cli_models.app, name="models")
 app.command("evaluate")(evaluate_command)
 

@@ -124,6 +124,14 @@ class Session(Prompting):
             self.document_changed.emit()
             self.objects_changed.emit()
 
+    def new_labels(self) -> LabelImage | None:
+        """A new output and its empty labels; None: there is no image."""
+        if self.output is None:
+            self._begin_output()
+        else:
+            self.choose_output(None)
+        return self.document.labels if self._has_output() else None
+
     def load(self, document: Document) -> None:
         """Go on with a document that was restored; its labels are the chosen output's."""
         self._work_on(document)

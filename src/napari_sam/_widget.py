@@ -12,6 +12,8 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam._everything import Everything
 from napari_sam._jobs import LatestJob
+from napari_sam._journal import Journal, Lines, Source
+from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
 from napari_sam._layers.review import ReviewKeys
@@ -23,6 +25,7 @@ from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
 from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
+from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
 from napari_sam._predict import (
     EmbeddingCache,
@@ -71,30 +74,42 @@ class SegmentAnything(QWidget):
         self.session = Session(model, weights_needed=load is None)
         self.everything = Everything(self.session)
         self.review = Review(self.session)
+        self.keeper = Keeper(self.session)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
         self._build()
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
+        self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self._connect()
         self._connect_everything()
+        self._connect_keeper()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        states = (self.session, self.everything, self.review)
-        self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
+        states = (self.keeper, self.session, self.everything, self.review)
+        self.destroyed.connect(
+            partial(_let_go, states, self._binding, (*self._jobs, *self._silent_jobs))
+        )
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (self.clicks, self.downloads, self.pictures, self.sweeps, self.choices)
+        heard = (self.clicks, self.downloads, self.pictures, self.sweeps, self.choices)
+        return (*heard, self.restores)
+
+    @property
+    def _silent_jobs(self) -> tuple[LatestJob, ...]:
+        """Those that nobody waits for."""
+        return (self.looks, self.syncs)
 
     def shut(self) -> None:
         """Stop the work and leave the viewer; the Labels stay."""
-        for job in self._jobs:
+        for job in (*self._jobs, *self._silent_jobs):
             job.close()
         self._binding.close()
+        self.keeper.close()
         self.everything.close()
         self.review.close()
         self.session.close()
@@ -117,6 +132,7 @@ class SegmentAnything(QWidget):
         self.everything_panel = EverythingPanel(self.everything)
         self.objects_panel = ObjectsPanel(self.review)
         self.job_panel = JobPanel(session)
+        self.restore_panel = RestorePanel(self.keeper)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel, KeysPanel()), "Click")
@@ -125,7 +141,8 @@ class SegmentAnything(QWidget):
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 10, 4, 4)
-        for panel in (self.image_panel, self.model_panel, self.tabs, self.job_panel):
+        panels = (self.restore_panel, self.image_panel, self.model_panel, self.tabs, self.job_panel)
+        for panel in panels:
             layout.addWidget(panel)
         layout.addStretch(1)
 
@@ -152,6 +169,24 @@ class SegmentAnything(QWidget):
         self.sweeps.returned.connect(everything.accept_found)
         self.sweeps.cancelled.connect(everything.cancelled)
         self.choices.returned.connect(everything.accept_selection)
+
+    def _connect_keeper(self) -> None:
+        keeper = self.keeper
+        keeper.look_requested.connect(self._on_look)
+        keeper.restore_requested.connect(self._on_restore)
+        keeper.sync_requested.connect(self._on_sync)
+        self.looks.returned.connect(keeper.found)
+        self.restores.returned.connect(keeper.restored)
+        self.restores.cancelled.connect(self.session.cancelled)
+
+    def _on_look(self, source: Source) -> None:
+        self.looks.submit(partial(look, source))
+
+    def _on_restore(self, lines: Lines) -> None:
+        self.restores.submit(partial(bring_back, lines))
+
+    def _on_sync(self, journal: Journal) -> None:
+        self.syncs.submit(partial(sync, journal))
 
     def _on_tab(self, index: int) -> None:
         """Let the mouse and the keys be for the tool that is in front."""
@@ -197,7 +232,7 @@ def _make_picture(
     return to_picture(plane.read(), intensity=intensity), plane
 
 
-def _let_go(states: tuple[Session, Everything, Review], binding: Binding, jobs: Any) -> None:
+def _let_go(states: Any, binding: Binding, jobs: Any) -> None:
     for job in jobs:
         job.cancel()
     binding.close(viewer_lives=False)

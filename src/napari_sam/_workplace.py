@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from psygnal import Signal
 
+from napari_sam._journal import Source
 from napari_sam._predict import ModelChoice, Plane
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.registry import ModelSpec, get_spec
@@ -31,6 +32,7 @@ class Workplace:
     """What is worked on. Each dock has its own; none is shared."""
 
     layers_changed = Signal()
+    source_changed = Signal(object)  # Source
     model_changed = Signal()
     intensity_changed = Signal()
     message_changed = Signal(str)
@@ -92,6 +94,10 @@ class Workplace:
             self.output = token
             self._begin_output()
             self.layers_changed.emit()
+
+    def set_source(self, source: Source) -> None:
+        """The image that is worked on, as a journal knows it."""
+        self.source_changed.emit(source)
 
     # --- model and intensity -----------------------------------------------------------------
 

@@ -140,6 +140,7 @@ class Binding:
             image.events.data.connect(self._on_data)
             image.events.contrast_limits.connect(self._on_contrast)
             self._on_contrast()
+            self._session.set_source(planes.source_of(image))
 
     def _on_data(self, event: Any = None) -> None:
         self._revision += 1
