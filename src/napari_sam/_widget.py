@@ -90,23 +90,27 @@ class SegmentAnything(QWidget):
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
         states = (self.keeper, self.session, self.everything, self.review)
-        self.destroyed.connect(
-            partial(_let_go, states, self._binding, (*self._jobs, *self._silent_jobs))
-        )
+        self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        heard = (self.clicks, self.downloads, self.pictures, self.sweeps, self.choices)
-        return (*heard, self.restores)
+        return (*self._heard, self.looks, self.syncs)
 
     @property
-    def _silent_jobs(self) -> tuple[LatestJob, ...]:
-        """Those that nobody waits for."""
-        return (self.looks, self.syncs)
+    def _heard(self) -> tuple[LatestJob, ...]:
+        """The jobs that the user waits for, and hears of."""
+        return (
+            self.clicks,
+            self.downloads,
+            self.pictures,
+            self.sweeps,
+            self.choices,
+            self.restores,
+        )
 
     def shut(self) -> None:
         """Stop the work and leave the viewer; the Labels stay."""
-        for job in (*self._jobs, *self._silent_jobs):
+        for job in self._jobs:
             job.close()
         self._binding.close()
         self.keeper.close()
@@ -152,7 +156,7 @@ class SegmentAnything(QWidget):
         session.download_requested.connect(self._on_download)
         session.picture_requested.connect(self._on_picture)
         session.cancel_requested.connect(self._on_cancel)
-        for job in self._jobs:
+        for job in self._heard:
             job.busy.connect(self._on_busy)
             job.progressed.connect(self._on_progress)
             job.failed.connect(self._on_failed)
@@ -211,11 +215,11 @@ class SegmentAnything(QWidget):
         self.pictures.submit(partial(_make_picture, plane, intensity))
 
     def _on_cancel(self) -> None:
-        for job in self._jobs:
+        for job in self._heard:
             job.cancel()
 
     def _on_busy(self, _: bool) -> None:
-        self.session.set_job(busy=any(job.running for job in self._jobs))
+        self.session.set_job(busy=any(job.running for job in self._heard))
 
     def _on_progress(self, progress: Progress) -> None:
         self.session.set_job(busy=True, progress=progress)
