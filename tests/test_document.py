@@ -387,6 +387,19 @@ def test_labels_that_are_there_are_listed():
     assert document.next_number == 8
 
 
+@pytest.mark.parametrize(("low", "high"), [(5, 900), (1 << 21, 1 << 30)])
+def test_the_survey_counts_small_and_large_numbers_alike(low, high):
+    rng = np.random.default_rng(0)
+    data = rng.choice(np.array([0, low, high], np.uint32), (4, 20, 30))
+    found = survey(ArrayLabels(data), (1, 2))
+    for number in (low, high):
+        places = np.argwhere(data == number)
+        record = found[number]
+        assert record.area == len(places)
+        assert record.region == tuple(zip(places.min(0), places.max(0) + 1, strict=True))
+    assert set(found) == {low, high}
+
+
 @pytest.mark.parametrize(
     ("wanted", "numbers"),
     [

@@ -4,7 +4,7 @@ Knows arrays and records; writes nothing, remembers nothing. Shapes are changed 
 the two axes of the plane in which the object was made; islands are those of the whole object.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -18,6 +18,7 @@ from napari_sam.errors import EditError
 
 Mode = Literal["new", "add", "subtract", "replace"]
 Reshape = Literal["fill holes", "largest island", "smooth", "grow", "shrink"]
+MOST_COUNTED = 1 << 20  # labels up to it are counted without sorting the pixels
 Position = tuple[float, ...]
 
 
@@ -224,9 +225,7 @@ def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]
     for index in range(shape[0] if len(shape) > 2 else 1):
         first = slice(index, index + 1) if len(shape) > 2 else slice(0, shape[0])
         values = labels.read((first, *(slice(0, n) for n in shape[1:])))
-        names, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        places = ndimage.find_objects(inverse.reshape(values.shape).astype(np.int32) + 1)
-        for name, count, place in zip(names.tolist(), counts.tolist(), places, strict=True):
+        for name, count, place in _census(values):
             if name == 0:
                 continue
             here = (slice(first.start + place[0].start, first.start + place[0].stop), *place[1:])
@@ -239,6 +238,19 @@ def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]
                 axes,
             )
     return records
+
+
+def _census(values: NDArray[Any]) -> Iterator[tuple[int, int, Region]]:
+    """Label, pixels and bounding box of all objects in an array."""
+    names: NDArray[Any] | None = None
+    if int(values.max(initial=0)) > MOST_COUNTED or int(values.min(initial=0)) < 0:
+        names, inverse = np.unique(values, return_inverse=True)
+        values = inverse.reshape(values.shape) + 1
+    counts = np.bincount(values.ravel())
+    for index, place in enumerate(ndimage.find_objects(values.astype(np.int32)), start=1):
+        if place is not None:
+            name = index if names is None else int(names[index - 1])
+            yield name, int(counts[index]), place
 
 
 def _fill(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:

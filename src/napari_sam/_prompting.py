@@ -153,7 +153,7 @@ class Prompting(Workplace):
     def accept(self, response: PredictResponse) -> None:
         """Masks have come; those of an older request are dropped."""
         if response.generation == self._hovered:
-            self.hover_response = response
+            self.hover_response, self._hovered = response, 0
             self.set_runtime(response.runtime)
             self.preview_changed.emit()
             return

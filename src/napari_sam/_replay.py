@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sam._document import Document, Made
 from napari_sam._history import Step
 from napari_sam._journal import Lines, restore
-from napari_sam._label_edit import ArrayLabels, LabelImage, difference
+from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._place import place
 from napari_sam._predict import Plane, PromptablePredictor, cut_objects, is_ambiguous
 from napari_sam._session import drawing_of
@@ -122,14 +122,19 @@ class _Shape:
 
 
 def _stroke(document: Document, step: Step) -> None:
+    """Lay a brush stroke: it paints over whatever is there."""
     assert document.labels is not None
-    labels: LabelImage = document.labels
-    for one in step.edit.changes:  # a brush paints over whatever is there
-        values = labels.read(one.region)
-        before = values.copy()
-        values[one.mask] = one.after
-        labels.write(one.region, values)
-        document.stroke(difference(before, values, one.offset))
+    region = step.edit.region
+    before = document.labels.read(region)
+    after = before.copy()
+    for one in step.edit.changes:
+        inner = tuple(
+            slice(part.start - whole.start, part.stop - whole.start)
+            for part, whole in zip(one.region, region, strict=True)
+        )
+        after[inner][one.mask] = one.after
+    document.labels.write(region, after)
+    document.stroke(difference(before, after, [part.start for part in region]))
 
 
 _AGAIN: dict[str, Callable[[Document, Step], Any]] = {

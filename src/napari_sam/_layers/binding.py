@@ -379,7 +379,8 @@ class Binding:
             layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)
             for bind in self._binders:
                 bind(layer)
-        self._session.adopt(token, self._labels[token], survey=highest is None)
+        small = np.prod(layer.data.shape, dtype=float) <= output.LISTED_AT_ONCE
+        self._session.adopt(token, self._labels[token], survey=highest is None and bool(small))
 
     def _on_stroke(self, token: str, edit: LabelEdit) -> None:
         if token == self._session.output:

@@ -14,6 +14,7 @@ from napari_sam.errors import ImageError
 
 LARGEST_IN_MEMORY = 1 << 31  # bytes of a new Labels layer; above, only chunks that are drawn on
 SCANNED_EACH_TIME = 1 << 26  # pixels
+LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
 CHUNK = 512
 
 

@@ -37,7 +37,8 @@ class MaskPanel(Section):
             session.set_overwrite,
         )
         self.add_wide(side_by_side(*self.candidates))
-        self.add_wide(self.mode, self.overwrite)
+        self.add_wide(self.mode)
+        self.add_wide(self.overwrite)
         self.add_wide(self.commit)
         session.preview_changed.connect(self._show)
         session.prompts_changed.connect(self._show)

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import (
     QComboBox,
     QHeaderView,
     QLabel,
+    QSizePolicy,
     QSpinBox,
     QTableView,
     QVBoxLayout,
@@ -33,7 +34,7 @@ SHAPES = (
     ("grow", "Grow"),
     ("shrink", "Shrink"),
 )
-LEAST_ROWS = 8
+LEAST_ROWS = 5
 
 
 class ObjectModel(QAbstractTableModel):
@@ -143,7 +144,8 @@ class ObjectsPanel(QWidget):
         assert rows is not None
         assert columns is not None
         rows.setVisible(False)
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
+        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        columns.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.table.setMinimumHeight(LEAST_ROWS * rows.defaultSectionSize())
         self.table.clicked.connect(self._on_clicked)
@@ -172,6 +174,7 @@ class ObjectsPanel(QWidget):
         review = self._review
         self.kind = QComboBox()
         self.kind.setEditable(True)
+        self.kind.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.kind.setToolTip("Class: choose one, or write a new one and press Enter.")
         edit = self.kind.lineEdit()
@@ -194,11 +197,13 @@ class ObjectsPanel(QWidget):
         self.shape.fill(SHAPES, SHAPES[0][0])
         self.amount = QSpinBox()
         self.amount.setRange(1, 50)
+        self.amount.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.amount.setToolTip("By how many pixels; for smooth, grow and shrink.")
         self.amount.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.apply = button("Apply", "Change the shape of the selected objects.", self._on_shape)
         self.new = QSpinBox()
         self.new.setRange(1, 2**31 - 1)
+        self.new.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.new.setToolTip("Another number for the object; one that is not taken.")
         self.new.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.renumber = button("Set", "Give the object this number.", self._on_renumber)
