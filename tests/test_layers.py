@@ -4,14 +4,19 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
+from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_sam._document import Document, Made
+from napari_sam._label_edit import ArrayLabels
 from napari_sam._layers import output, planes, preview, prompts
 from napari_sam._layers.binding import Binding
+from napari_sam._layers.review import ReviewKeys
 from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
 from napari_sam._predict import EmbeddingCache, MaskPatch, Plane, predict
-from napari_sam._session import Session
+from napari_sam._review import Review
+from napari_sam._session import Session, drawing_of
 from napari_sam.errors import ImageError
 from napari_sam.testing import FakePredictor
 
@@ -198,7 +203,7 @@ def test_points_have_the_colour_of_their_sign():
     colors = desk.points.face_color
     assert colors[0][1] > colors[0][0]
     assert colors[1][0] > colors[1][1]
-    desk.session.undo_prompt()
+    desk.session.undo()
     desk.click(12, 30)
     assert np.array_equal(desk.points.face_color[0], desk.points.face_color[1])
 
@@ -288,13 +293,16 @@ def test_a_very_large_output_uses_no_memory(monkeypatch):
     viewer.add_layer(labels)
     assert isinstance(labels.data, zarr.Array)
     plane = planes.current_plane(viewer, image)
-    edit = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+    document = Document(output.LayerLabels(labels, highest=0))
+    keep(document, plane, patch_at(3, 4))
     assert np.count_nonzero(labels.data[plane.index[0]]) == 24
     labels.undo()
     assert np.count_nonzero(labels.data[...]) == 0
     labels.redo()
-    output.undo_commit(edit)
+    document.undo()
     assert np.count_nonzero(labels.data[...]) == 0
+    document.redo()
+    assert np.count_nonzero(labels.data[...]) == 24
 
 
 def stack_with_labels(dtype=np.uint32, **options):
@@ -305,52 +313,89 @@ def stack_with_labels(dtype=np.uint32, **options):
     return image, labels, planes.current_plane(viewer, image)
 
 
-def test_commit_writes_new_labels_and_napari_undoes_them():
-    image, labels, plane = stack_with_labels()
-    edit = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4), patch_at(20, 4)])
-    assert edit.numbers == [1, 2]
+def keep(document, plane, *patches):
+    return document.commit(
+        drawing_of(plane, patches), [Made(p.score) for p in patches], axes=plane.axes
+    )
+
+
+def test_kept_masks_are_new_labels_and_napari_undoes_them():
+    _, labels, plane = stack_with_labels()
+    document = Document(output.LayerLabels(labels))
+    assert keep(document, plane, patch_at(3, 4), patch_at(20, 4)) == [1, 2]
     assert (labels.data[2, 3:7, 4:10] == 1).all()
     assert (labels.data[2, 20:24, 4:10] == 2).all()
     assert np.count_nonzero(labels.data) == 48
-    labels.undo()
+    labels.undo()  # one step for napari, too
     assert not labels.data.any()
 
 
-def test_undo_of_a_commit_leaves_what_was_drawn_since():
-    image, labels, plane = stack_with_labels()
-    first = output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
-    second = output.commit(labels, image, plane=plane, patches=[patch_at(5, 4)])
-    labels.data[2, 5, 4] = 77  # the brush
-    output.undo_commit(second)
-    assert labels.data[2, 5, 4] == 77
-    assert (labels.data[2] == 1).sum() == 23  # what lay below is back
-    assert (labels.data[2] == 2).sum() == 0
-    output.undo_commit(first)
-    assert (labels.data != 0).sum() == 1
-
-
 def test_preserve_labels_is_respected():
-    image, labels, plane = stack_with_labels()
-    output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+    _, labels, plane = stack_with_labels()
+    document = Document(output.LayerLabels(labels))
+    keep(document, plane, patch_at(3, 4))
     labels.preserve_labels = True
-    output.commit(labels, image, plane=plane, patches=[patch_at(5, 4)])
+    drawing = drawing_of(plane, [patch_at(5, 4)])
+    document.commit(drawing, [Made()], overwrite=True)
     assert (labels.data == 1).sum() == 24
     assert (labels.data == 2).sum() == 12
 
 
 def test_labels_go_on_above_the_highest():
-    image, labels, plane = stack_with_labels()
+    _, labels, plane = stack_with_labels()
     labels.data[4, 0, 0] = 41
-    assert output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)]).numbers == [42]
+    assert keep(Document(output.LayerLabels(labels)), plane, patch_at(3, 4)) == [42]
 
 
 def test_a_large_layer_is_scanned_only_once(monkeypatch):
     monkeypatch.setattr(output, "SCANNED_EACH_TIME", 10)
     _, labels, plane = stack_with_labels()
     labels.data[4, 0, 0] = 41
-    assert output.highest_label(labels, known=None, plane=plane) == 41
-    moved = Plane(plane.key, labels.data, plane.axes, plane.index)
-    assert output.highest_label(labels, known=3, plane=moved) == 3
+    made = output.LayerLabels(labels)
+    document = Document(made)
+    assert keep(document, plane, patch_at(3, 4)) == [42]
+    labels.data[4, 0, 0] = 77  # unseen
+    assert made.highest() == 42
+    labels.data_setitem((np.array([0]), np.array([0]), np.array([0])), 50)
+    assert made.highest() == 50
+
+
+STROKES = {
+    "brush": lambda labels: labels.paint((2, 10, 10), 5),
+    "eraser": lambda labels: labels.paint((2, 5, 6), 0),
+    "bucket": lambda labels: labels.fill((2, 4, 5), 7),
+    "values": lambda labels: labels.data_setitem(
+        (np.array([2, 2]), np.array([4, 30]), np.array([5, 30])), np.array([8, 9])
+    ),
+}
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["numpy", "zarr"])
+@pytest.mark.parametrize("stroke", STROKES.values(), ids=STROKES.keys())
+def test_strokes_are_noticed_with_what_was_there_before(stroke, lazy):
+    _, labels, plane = stack_with_labels()
+    if lazy:
+        store = zarr.create_array({}, shape=(5, 40, 50), chunks=(1, 40, 50), dtype="uint32")
+        labels = Labels(store)
+        viewer = ViewerModel()
+        viewer.add_layer(labels)
+        viewer.dims.set_point(0, 2)
+    edits = []
+    made = output.LayerLabels(labels, on_stroke=edits.append)
+    keep(Document(made), plane, patch_at(3, 4))
+    assert not edits  # our own writing is no stroke
+    before = np.array(labels.data[...])
+    with labels.block_history():
+        stroke(labels)
+        stroke(labels)
+    (edit,) = edits
+    copy = ArrayLabels(before.copy())
+    edit.apply(copy)
+    assert np.array_equal(copy.data, labels.data[...])
+    assert not np.array_equal(copy.data, before)
+    edit.inverse().apply(copy)
+    assert np.array_equal(copy.data, before)
+    made.close()
 
 
 @pytest.mark.parametrize(
@@ -365,16 +410,9 @@ def test_a_large_layer_is_scanned_only_once(monkeypatch):
     ids=["shape", "axes", "scale", "shift", "lazy"],
 )
 def test_an_output_that_does_not_fit_is_refused(other):
-    image, _, plane = stack_with_labels()
+    image, _, _ = stack_with_labels()
     with pytest.raises(ImageError, match="choose another"):
-        output.commit(Labels(**other), image, plane=plane, patches=[patch_at(3, 4)])
-
-
-def test_no_room_for_another_label_is_said():
-    image, labels, plane = stack_with_labels(np.uint8)
-    labels.data[0, 0, 0] = 255
-    with pytest.raises(ImageError, match="no room"):
-        output.commit(labels, image, plane=plane, patches=[patch_at(3, 4)])
+        output.check_output(Labels(**other), image)
 
 
 # --- binding: viewer and session together -----------------------------------------------------
@@ -403,7 +441,7 @@ def test_adding_moving_and_deleting_points_updates_the_preview():
     desk.points.selected_data = {0}
     desk.points.remove_selected()
     assert not desk.preview.visible
-    desk.session.undo_prompt()
+    desk.session.undo()
     assert desk.points.data.tolist() == [[10, 12]]
 
 
@@ -536,10 +574,142 @@ def test_the_output_may_go_between_two_commits():
     desk.session.commit()
     desk.viewer.layers.remove("image labels")
     assert desk.session.output is None
-    desk.session.undo_commit()
-    assert "gone" in desk.session.message or not desk.session.can_undo_commit
+    assert not desk.session.document.objects
+    assert not desk.session.can_undo
+    desk.click(20, 30)
     desk.session.commit()
     assert desk.labels.data[20, 30] == 1
+
+
+def test_strokes_on_the_output_are_steps_like_all_others():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.session.commit()
+    desk.labels.brush_size = 3
+    desk.labels.paint((20, 30), 0)
+    assert desk.session.document.objects[1].area < 49
+    desk.labels.paint((5, 5), 9)
+    assert 9 in desk.session.document.objects
+    desk.session.undo()
+    desk.session.undo()
+    assert desk.labels.data[20, 30] == 1
+    assert desk.session.document.objects[1].area == (desk.labels.data == 1).sum()
+    desk.session.undo()
+    assert not desk.labels.data.any()
+    desk.session.redo()
+    desk.session.redo()
+    assert desk.labels.data[20, 30] == 0
+
+
+def test_keys_on_the_output_are_ours_while_it_is_the_output():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.click(20, 30)
+    desk.session.commit()
+    bound = {str(key) for key in desk.labels.keymap}
+    assert bound == {"Ctrl+Z", "Ctrl+Shift+Z"}
+    labels = desk.labels
+    desk.binding.close()
+    assert not labels.keymap
+    labels.paint((5, 5), 9)
+    assert not desk.session.document.objects.get(9)
+
+
+def test_objects_of_a_chosen_layer_are_listed():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    data = np.zeros((40, 50), int)
+    data[3:6, 3:6] = 4
+    other = desk.viewer.add_labels(data, name="other")
+    desk.session.choose_output(str(other.unique_id))
+    assert desk.session.document.objects[4].area == 9
+    desk.click(20, 30)
+    desk.session.commit()
+    assert other.data[20, 30] == 5
+
+
+def test_the_selected_object_is_outlined_and_the_brush_has_its_label():
+    desk = Desk(np.zeros((5, 40, 50), np.uint8))
+    desk.viewer.dims.set_point(0, 2)
+    desk.click(2, 20, 30)
+    desk.session.commit()
+    desk.click(2, 5, 5)
+    desk.session.commit()
+    desk.session.select([1])
+    assert desk.labels.selected_label == 1
+    assert desk.preview.visible
+    assert desk.preview.contour == 2
+    assert tuple(desk.preview.translate) == (2, 15, 25)
+    desk.viewer.dims.set_point(0, 3)
+    assert not desk.preview.visible
+    desk.viewer.dims.set_point(0, 2)
+    assert desk.preview.visible
+    desk.click(2, 20, 10)
+    assert desk.preview.contour == 0
+    desk.session.clear()
+    assert desk.preview.contour == 2
+    desk.session.select([])
+    assert not desk.preview.visible
+
+
+def test_hovering_shows_a_mask_and_leaves_the_layers_alone():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.set_hovering(True)
+    desk.session.hover((20.0, 30.0))
+    assert desk.preview.visible
+    assert len(desk.points.data) == 0
+    desk.session.hover(None)
+    assert not desk.preview.visible
+
+
+def test_going_to_an_object_moves_view_and_sliders():
+    desk = Desk(np.zeros((5, 40, 50), np.uint8), scale=(2, 1, 1))
+    review = Review(desk.session)
+    ReviewKeys(desk.viewer, desk.binding, review)
+    desk.viewer.dims.set_point(0, 6)
+    desk.click(3, 20, 30)
+    desk.session.commit()
+    desk.viewer.dims.set_point(0, 0)
+    desk.viewer.scene.camera.center = (0, 0)
+    review.go_to(1)
+    assert desk.viewer.dims.point[0] == 6
+    assert tuple(desk.viewer.scene.camera.center)[-2:] == (20, 30)
+    assert desk.session.selection == (1,)
+
+
+def test_keys_of_the_objects_act_under_the_mouse():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    review = Review(desk.session)
+    ReviewKeys(desk.viewer, desk.binding, review)
+    for x in (10, 30):
+        desk.click(20, x)
+        desk.session.commit()
+
+    def press(key):
+        desk.points.keymap[KeyBinding.from_str(key)](desk.points)
+
+    desk.viewer.cursor.position = (20, 10)
+    press("S")
+    assert desk.session.selection == (1,)
+    desk.viewer.cursor.position = (20, 30)
+    press("Shift-S")
+    assert desk.session.selection == (1, 2)
+    press("O")
+    assert desk.session.document.draft.opened == 2
+    assert desk.points.data.tolist() == [[20, 30]]
+    desk.session.undo()
+    press("X")
+    assert set(desk.session.document.objects) == {1}
+    desk.viewer.cursor.position = (0, 0)
+    press("S")
+    assert desk.session.selection == ()
+    assert "no object" in desk.session.message
+    press("N")
+    assert desk.session.selection == (1,)
+    press("R")
+    assert desk.session.document.objects[1].reviewed
+    press("M")
+    assert desk.session.mode == "add"
+    press("H")
+    assert desk.session.hovering
 
 
 def test_an_output_that_does_not_fit_keeps_the_prompts():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._place import BoxPrompt, PointPrompt, PromptSet, place
 from napari_sam._predict import (
     EmbeddingCache,
@@ -48,12 +49,25 @@ class Desk:
         self.session = Session(weights_needed=False)
         self.predictor = predictor or FakePredictor()
         self.cache = EmbeddingCache()
-        self.requests, self.commits, self.replaced, self.messages = [], [], [], []
+        self.labels = ArrayLabels(np.zeros((40, 50), np.uint16))
+        self.requests, self.replaced, self.messages = [], [], []
         record(self.session.requested, self.requests)
-        record(self.session.commit_requested, self.commits)
+        self.session.output_requested.connect(
+            lambda: self.session.adopt("labels", self.labels, survey=False)
+        )
         record(self.session.prompts_replaced, self.replaced)
         record(self.session.message_changed, self.messages)
         self.session.set_plane(make_plane())
+
+    @property
+    def commits(self):
+        return [step for step in self.session.document.history if step.name == "commit"]
+
+    def keep(self, *position):
+        """A click and Enter: an object with radius 8."""
+        self.session.set_prompts(points(position))
+        self.answer()
+        self.session.commit()
 
     def answer(self, index=-1):
         job = predict(self.requests[index], load=lambda _: self.predictor, cache=self.cache)
@@ -141,13 +155,20 @@ def test_undo_of_prompts_goes_back_edit_by_edit(desk):
     one, two = points((10.0, 20.0)), points((10.0, 20.0), (12.0, 22.0))
     session.set_prompts(one)
     session.set_prompts(two)
-    session.undo_prompt()
+    session.undo()
     assert session.prompts == one == desk.replaced[-1]
-    session.undo_prompt()
+    session.undo()
     assert session.prompts == PromptSet()
     assert session.response is None
-    session.undo_prompt()
-    assert "no prompt" in session.message
+    session.undo()
+    assert "nothing to undo" in session.message
+    session.redo()
+    session.redo()
+    assert session.prompts == two == desk.replaced[-1]
+    desk.answer()
+    assert session.preview
+    session.redo()
+    assert "nothing to redo" in session.message
 
 
 def test_clear_can_be_undone(desk):
@@ -161,23 +182,209 @@ def test_clear_can_be_undone(desk):
     assert desk.session.preview
 
 
-def test_commit_hands_over_the_masks_and_goes_on(desk):
+def test_commit_writes_the_masks_and_goes_on(desk):
     session = desk.session
     session.set_prompts(points((10.0, 20.0)))
     desk.answer()
+    session.choose_candidate(2)
     session.commit()
-    (commit,) = desk.commits
-    assert commit.prompts == points((10.0, 20.0))
-    session.committed(commit, message="kept")
+    assert desk.labels.data[10, 20] == 1
+    record = session.document.objects[1]
+    assert (record.candidate, record.score) == (2, pytest.approx(SCORES[2]))
+    assert record.prompts == points((10.0, 20.0))
     assert not session.prompts
     assert session.preview == ()
-    assert session.message == "kept"
-    undone = []
-    record(session.undo_commit_requested, undone)
+    assert session.message == "Kept as label 1."
     session.undo()
-    assert undone == [commit]
-    assert session.prompts == commit.prompts
-    assert not session.can_undo_commit
+    assert not desk.labels.data.any()
+    assert session.prompts == points((10.0, 20.0))
+    desk.answer()
+    assert session.candidate == 2  # as it was kept
+    session.redo()
+    assert desk.labels.data[10, 20] == 1
+    assert not session.prompts
+
+
+def test_without_an_output_nothing_is_kept():
+    session = Session(weights_needed=False)
+    desk = Desk()
+    desk.session.output_requested.disconnect()
+    desk.keep(10.0, 20.0)
+    assert desk.session.prompts
+    assert not desk.commits
+    assert not session.can_undo
+
+
+def test_what_is_done_is_undone_in_order(desk):
+    session = desk.session
+    desk.keep(10.0, 20.0)
+    desk.keep(30.0, 40.0)
+    before = desk.labels.data.copy()
+    desk.labels.data[0, :5] = 9
+    session.stroke(difference(before, desk.labels.data))
+    session.select([1])
+    session.do(lambda document: document.delete([1]), "gone")
+    assert session.message == "gone"
+    assert session.selection == ()
+    session.undo()
+    assert "deleting" in session.message
+    assert 1 in session.document.objects
+    session.undo()
+    assert np.array_equal(desk.labels.data, before)
+    session.undo()
+    assert set(session.document.objects) == {1}
+    assert session.prompts == points((30.0, 40.0))
+
+
+def test_modes_change_the_selected_object(desk):
+    session = desk.session
+    desk.keep(10.0, 20.0)
+    session.set_mode("add")
+    desk.keep(10.0, 30.0)
+    assert "Select an object" in session.message
+    session.select([1])
+    session.commit()
+    assert session.message == "Label 1 is changed."
+    assert desk.labels.data[10, 30] == 1
+    session.step_mode()
+    assert session.mode == "subtract"
+    desk.keep(10.0, 30.0)
+    assert desk.labels.data[10, 30] == 0
+    with pytest.raises(ValueError, match="subtract"):
+        session.set_mode("divide")
+
+
+def test_others_keep_their_pixels_unless_they_may_be_overwritten(desk):
+    desk.keep(10.0, 20.0)
+    desk.keep(10.0, 24.0)
+    assert desk.labels.data[10, 20] == 1
+    desk.session.set_overwrite(True)
+    desk.keep(10.0, 24.0)
+    assert desk.labels.data[10, 20] == 3
+
+
+def test_an_object_is_opened_edited_and_replaced(desk):
+    session = desk.session
+    desk.keep(10.0, 20.0)
+    desk.keep(30.0, 40.0)
+    session.open_object(1)
+    desk.answer()
+    assert desk.replaced[-1] == points((10.0, 20.0)) == session.prompts
+    assert session.selection == (1,)
+    session.set_prompts(points((14.0, 20.0)))  # the mask follows
+    desk.answer()
+    assert session.preview[0].offset == (6, 12)
+    session.commit()
+    assert session.message == "Label 1 is changed."
+    assert desk.labels.data[4, 20] == 0
+    assert desk.labels.data[22, 20] == 1
+    assert session.document.objects[1].prompts == points((14.0, 20.0))
+    session.undo()
+    assert session.document.draft.opened == 1
+    session.undo()
+    session.undo()
+    assert session.document.draft.opened is None
+    assert desk.labels.data[4, 20] == 1
+
+
+def test_an_object_without_prompts_cannot_be_opened(desk):
+    before = desk.labels.data.copy()
+    desk.keep(10.0, 20.0)
+    before = desk.labels.data.copy()
+    desk.labels.data[0, :5] = 9
+    desk.session.stroke(difference(before, desk.labels.data))
+    desk.session.open_object(9)
+    assert "no prompts" in desk.session.message
+    desk.session.open_object()
+    assert "Select an object" in desk.session.message
+
+
+def test_each_point_an_object(desk):
+    session = desk.session
+    session.set_each(True)
+    session.set_prompts(points((10.0, 10.0), (10.0, 40.0), (30.0, 20.0), negative=[(10.0, 14.0)]))
+    assert desk.requests[-1].prompts.points.shape == (3, 2, 2)
+    desk.answer()
+    assert len(session.preview) == 3
+    session.commit()
+    assert sorted(session.document.objects) == [1, 2, 3]
+    assert desk.labels.data[10, 14] == 0
+    assert desk.labels.data[10, 40] != desk.labels.data[30, 20] != 0
+    session.undo()
+    assert not desk.labels.data.any()
+    session.set_each(False)
+    assert desk.requests[-1].prompts.points.shape == (1, 4, 2)
+
+
+def test_a_click_alone_and_among_others_gets_the_same_mask(desk):
+    desk.session.set_each(True)
+    desk.session.set_prompts(points((10.0, 10.0)))
+    desk.answer()
+    (alone,) = desk.session.preview
+    desk.session.set_prompts(points((10.0, 10.0), (30.0, 30.0)))
+    desk.answer()
+    assert np.array_equal(desk.session.preview[0].mask, alone.mask)
+
+
+def test_hovering_shows_the_mask_of_a_click_and_never_keeps_it(desk):
+    session = desk.session
+    session.hover((10.0, 20.0))
+    assert not desk.requests
+    session.set_hovering(True)
+    session.hover((10.0, 20.0))
+    session.hover((12.0, 20.0))
+    desk.answer(0)
+    assert session.shown[1] == ()  # an older one
+    desk.answer()
+    assert session.shown[1][0].offset == (4, 12)
+    assert session.preview == ()
+    session.commit()
+    assert not desk.commits
+    session.hover((100.0, 20.0))
+    assert session.shown[1] == ()
+    session.hover((12.0, 20.0))
+    desk.answer()
+    session.set_prompts(points((30.0, 30.0)))
+    session.hover((12.0, 20.0))
+    assert desk.requests[-1].prompts.points.tolist() == [[[30, 30]]]
+    desk.answer()
+    assert session.shown[1][0].offset == (22, 22)
+    session.clear()
+    session.hover((12.0, 20.0))
+    desk.answer()
+    session.set_hovering(False)
+    assert session.shown[1] == ()
+
+
+def test_an_error_under_the_mouse_switches_hovering_off(desk):
+    desk.session.set_hovering(True)
+    desk.session.hover((10.0, 20.0))
+    desk.session.fail("No memory.")
+    assert not desk.session.hovering
+    assert desk.session.message.startswith("No memory.")
+
+
+def test_outputs_have_a_document_each(desk):
+    session = desk.session
+    session.set_layers((LayerRef("1", "a"),), (LayerRef("labels", "x"), LayerRef("other", "y")))
+    desk.keep(10.0, 20.0)
+    session.choose_output("other")
+    assert not session.document.objects
+    session.set_prompts(points((30.0, 30.0)))
+    session.choose_output("labels")
+    assert set(session.document.objects) == {1}
+    assert session.prompts == points((30.0, 30.0))
+    session.set_layers((LayerRef("1", "a"),), (LayerRef("other", "y"),))
+    assert session.output is None
+    assert not session.document.objects
+
+
+def test_selected_objects_are_outlined_on_their_plane(desk):
+    desk.keep(10.0, 20.0)
+    desk.session.select([1, 7])
+    (patch,) = desk.session.outlines
+    assert patch.offset == (2, 12)
+    assert patch.mask.sum() == desk.session.document.objects[1].area
 
 
 def test_enter_before_the_answer_commits_when_it_comes(desk):
@@ -218,7 +425,7 @@ def test_cancel_makes_the_answer_outdated(desk):
 
 
 def test_missing_weights_are_never_fetched_silently(monkeypatch):
-    monkeypatch.setattr("napari_sam._session.find", lambda spec: None)
+    monkeypatch.setattr("napari_sam._workplace.find", lambda spec: None)
     session = Session(ModelChoice("vit_b"))
     requests, downloads = [], []
     record(session.requested, requests)
@@ -230,7 +437,7 @@ def test_missing_weights_are_never_fetched_silently(monkeypatch):
     assert "Download" in session.message
     session.request_download()
     assert [spec.name for spec in downloads] == ["vit_b"]
-    monkeypatch.setattr("napari_sam._session.find", lambda spec: "there")
+    monkeypatch.setattr("napari_sam._workplace.find", lambda spec: "there")
     session.downloaded()
     assert len(requests) == 1
 
@@ -251,7 +458,7 @@ def test_another_image_drops_the_prompts(desk):
     session.set_prompts(points((10.0, 20.0)))
     session.choose_image("1")
     assert not session.prompts
-    assert not session.can_undo_prompt
+    assert not session.can_undo
 
 
 def test_without_a_plane_the_reason_is_said(desk):
@@ -403,7 +610,7 @@ def test_the_pool_loads_a_model_once(monkeypatch):
     assert [choice.name for choice in loaded] == ["a", "b", "a"]
 
 
-def test_several_objects_have_their_best_mask_each(desk):
+def test_several_boxes_have_their_best_mask_each(desk):
     desk.session.set_prompts(
         PromptSet(boxes=(box(1.0, 1.0, 9.0, 9.0), box(20.0, 20.0, 30.0, 30.0)))
     )

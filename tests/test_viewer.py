@@ -95,6 +95,8 @@ def open_window(make_napari_viewer, qtbot):
         opened.append(window)
         qtbot.waitUntil(lambda: image is None or "preview" in viewer.layers)
         qtbot.wait(100)
+        viewer.reset_view()  # the dock has taken some of the canvas
+        qtbot.wait(50)
         return window
 
     yield make
@@ -244,6 +246,147 @@ def test_candidates_are_dropped_by_clicks_and_committed(open_window):
         0, True, True, True,
     ]  # fmt: skip
     assert sorted(np.unique(labels)) == [0, 1, 2, 3]
+
+
+CTRL = Qt.KeyboardModifier.ControlModifier
+SHIFT = Qt.KeyboardModifier.ShiftModifier
+
+
+def keep(window, *places):
+    for y, x in places:
+        window.click(y, x)
+        window.wait_mask()
+        window.key(Qt.Key.Key_Return)
+
+
+def test_brush_and_keys_share_one_history(open_window):
+    window = open_window(image_2d())
+    keep(window, (60, 80))
+    labels = window.layer("image labels")
+    window.viewer.layers.selection.active = labels
+    labels.mode = "erase"
+    labels.brush_size = 6
+    kept = labels.data.copy()
+    window.drag((60, 76), (60, 84))
+    assert labels.data[60, 80] == 0
+    assert window.session.document.objects[1].area == (labels.data == 1).sum()
+    labels.mode, labels.selected_label = "paint", 7
+    window.drag((20, 20), (20, 30))
+    assert window.session.document.objects[7].area > 0
+    window.key(Qt.Key.Key_Z, CTRL)
+    window.key(Qt.Key.Key_Z, CTRL)
+    assert np.array_equal(labels.data, kept)
+    window.key(Qt.Key.Key_Z, CTRL)
+    assert not labels.data.any()
+    for _ in range(3):
+        window.key(Qt.Key.Key_Z, CTRL | SHIFT)
+    assert labels.data[60, 80] == 0
+    assert labels.data[20, 25] == 7
+    assert sorted(window.session.document.objects) == [1, 7]
+
+
+def test_objects_under_the_mouse_are_selected_opened_and_deleted(open_window):
+    window = open_window(image_2d())
+    keep(window, (60, 40), (60, 120))
+    session = window.session
+
+    def over(y, x):
+        for step in (-1, 0):  # a mouse that is there already does not move
+            QTest.mouseMove(window.native, window.at(y, x + step))
+            window.qtbot.wait(50)
+
+    over(60, 40)
+    window.key(Qt.Key.Key_S)
+    assert session.selection == (1,)
+    assert window.layer("preview").visible  # its outline
+    over(60, 120)
+    window.key(Qt.Key.Key_S, SHIFT)
+    assert session.selection == (1, 2)
+    window.key(Qt.Key.Key_O)
+    assert session.document.draft.opened == 2
+    window.wait_mask()
+    window.click(60, 124)  # its prompts are edited
+    window.wait_mask()
+    window.key(Qt.Key.Key_Return)
+    assert window.layer("image labels").data[60, 131] == 2
+    over(60, 40)
+    window.key(Qt.Key.Key_S)
+    window.key(Qt.Key.Key_X)
+    assert sorted(session.document.objects) == [2]
+    window.key(Qt.Key.Key_Z, CTRL)
+    window.key(Qt.Key.Key_N)
+    assert session.selection == (1,)
+    window.key(Qt.Key.Key_R)
+    assert session.document.objects[1].reviewed
+    assert session.selection == (2,)
+
+
+def test_the_mask_under_the_mouse_is_shown_before_the_click(open_window):
+    window = open_window(image_2d())
+    window.key(Qt.Key.Key_H)
+    assert window.session.hovering
+    for y in (40, 60):
+        QTest.mouseMove(window.native, window.at(y, 80))
+        window.qtbot.wait(50)
+    window.qtbot.waitUntil(lambda: window.session.hover_response is not None, timeout=60000)
+    window.qtbot.waitUntil(lambda: not window.session.busy, timeout=20000)
+    assert window.layer("preview").visible
+    assert abs(window.layer("preview").translate[0] - 52) <= 1
+    assert len(window.layer("prompts: points").data) == 0
+    keep(window, (60, 80))
+    assert window.layer("image labels").data[60, 80] == 1
+
+
+def test_modes_by_key_and_several_points_at_once(open_window):
+    window = open_window(image_2d())
+    keep(window, (60, 40))
+    window.session.select([1])
+    window.key(Qt.Key.Key_M)
+    keep(window, (60, 50))
+    labels = window.layer("image labels").data
+    assert labels[60, 56] == 1
+    assert labels.max() == 1
+    for _ in range(3):
+        window.key(Qt.Key.Key_M)
+    assert window.session.mode == "new"
+    window.dock.prompt_panel.each.click()
+    for x in (80, 110, 140):
+        window.click(20, x)
+    window.wait_mask()
+    window.key(Qt.Key.Key_Return)
+    assert len({labels[20, x] for x in (80, 110, 140)} | {0, 1}) == 5
+
+
+def test_a_click_in_the_table_goes_to_the_object(open_window):
+    window = open_window(np.stack([image_2d()] * 3))
+    keep(window, (60, 40), (60, 120))
+    window.viewer.dims.set_current_step(0, 2)
+    window.viewer.scene.camera.center = (0, 0, 0)
+    dock = window.dock
+    dock.tabs.setCurrentWidget(dock.objects_panel)
+    window.qtbot.wait(100)
+    table = dock.objects_panel.table
+    place = table.visualRect(dock.objects_panel.model.index(1, 2)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert window.session.selection == (2,)
+    assert window.viewer.dims.current_step[0] == 1
+    assert np.allclose(window.viewer.scene.camera.center[-2:], (60, 120), atol=2)
+
+
+def test_journal_and_labels_survive_the_window(open_window):
+    image = np.random.default_rng(5).integers(0, 255, (120, 160)).astype(np.uint8)
+    window = open_window(image)
+    keep(window, (60, 40), (60, 120))
+    labels = window.layer("image labels").data.copy()
+    window.dock.shut()
+    other = open_window(image)
+    panel = other.dock.restore_panel
+    other.qtbot.waitUntil(panel.isVisible, timeout=20000)
+    QTest.mouseClick(panel.restore, Qt.MouseButton.LeftButton)
+    other.qtbot.waitUntil(lambda: "image labels" in other.viewer.layers, timeout=20000)
+    assert np.array_equal(other.layer("image labels").data, labels)
+    other.key(Qt.Key.Key_Z, CTRL)
+    assert other.layer("image labels").data[60, 120] == 0
 
 
 def test_napari_opens_the_dock_and_takes_it_away(make_napari_viewer, qtbot):

@@ -1,4 +1,4 @@
-"""Make click.png for the README: the real window, a sample image, a click on a nucleus.
+"""Make click.png for the README and objects.png: the real window, a sample image, some nuclei.
 
 Run with a display or under Xvfb::
 
@@ -6,8 +6,12 @@ Run with a display or under Xvfb::
 """
 
 import argparse
+import os
+import tempfile
 import time
 from pathlib import Path
+
+os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # no journal among the user's own
 
 import napari
 import numpy as np
@@ -89,7 +93,23 @@ def main() -> None:
             process(0.1)
     process(0.5)
     viewer.window.screenshot(str(options.out), canvas_only=False, flash=False)
+    QTest.keyClick(canvas.native, Qt.Key.Key_Return)
+    process(0.1)
+    show_objects(dock)
+    viewer.window.screenshot(
+        str(options.out.with_name("objects.png")), canvas_only=False, flash=False
+    )
+    dock.shut()
     viewer.close()
+
+
+def show_objects(dock: SegmentAnything) -> None:
+    """The tab Objects in mid-review."""
+    dock.tabs.setCurrentWidget(dock.objects_panel)
+    dock.session.do(lambda document: document.describe([1, 2, 3], kind="nucleus"))
+    for _ in range(4):
+        dock.review.accept()
+    process(1.0)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_volume``, ``_cli_models`` and ``_demo``.
+``_cli_volume``, ``_cli_replay``, ``_cli_models``, ``_cli_evaluate`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -14,8 +14,14 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import napari_sam
-from napari_sam import _cli_auto, _cli_evaluate, _cli_models, _cli_segment
-from napari_sam import _cli_auto, _cli_models, _cli_segment, _cli_volume
+from napari_sam import (
+    _cli_auto,
+    _cli_evaluate,
+    _cli_models,
+    _cli_replay,
+    _cli_segment,
+    _cli_volume,
+)
 from napari_sam._cli_options import VERBOSE, ExitCode
 from napari_sam.errors import (
     ImageError,
@@ -106,9 +112,9 @@ def _root(
 
 app.command("segment")(_cli_segment.segment)
 app.command("auto")(_cli_auto.auto)
+app.command("replay")(_cli_replay.replay)
 app.add_typer(_cli_models.app, name="models")
 app.command("evaluate")(_cli_evaluate.evaluate)
-app.command("evaluate")(evaluate_command)
 app.command("embed", rich_help_panel=_cli_volume.PANEL)(_cli_volume.embed)
 app.command("segment-volume", rich_help_panel=_cli_volume.PANEL)(_cli_volume.segment_volume)
 app.command("stitch", rich_help_panel=_cli_volume.PANEL)(_cli_volume.stitch)

@@ -43,6 +43,9 @@ class PromptSet:
         return bool(self.points or self.boxes)
 
 
+NO_PROMPTS = PromptSet()
+
+
 @dataclass(frozen=True)
 class Placed:
     """The prompts of one plane for the model (None: nothing to ask), and what was left out."""
@@ -51,10 +54,12 @@ class Placed:
     note: str = ""
 
 
-def place(prompts: PromptSet, plane: Plane) -> Placed:
+def place(prompts: PromptSet, plane: Plane, *, each: bool = False) -> Placed:
     """Pick the prompts of a plane and arrange them as objects.
 
     No box or one: one object with all points. Several boxes: an object each, points are ignored.
+    ``each``: every positive point is an object of its own, and every negative point beside all of
+    them; boxes are objects, too, but not in the same go.
     """
     points, elsewhere, outside = [], 0, 0
     for point in prompts.points:
@@ -75,13 +80,15 @@ def place(prompts: PromptSet, plane: Plane) -> Placed:
         else:
             boxes.append(clipped)
     notes = [*_note(elsewhere, "on another plane"), *_note(outside, "outside the image")]
-    if len(boxes) > 1 and points:
+    if boxes and points and (each or len(boxes) > 1):
         notes.append("Several boxes are several objects: points are ignored.")
         points = []
     if not boxes and not any(positive for _, positive in points):
         if points:
             notes.append("Add a point on the object itself, or a box.")
         return Placed(None, " ".join(notes))
+    if each and points:
+        return Placed(_one_each(points), " ".join(notes))
     return Placed(
         Prompts(
             points=[[at for at, _ in points]] if points else None,
@@ -90,6 +97,12 @@ def place(prompts: PromptSet, plane: Plane) -> Placed:
         ),
         " ".join(notes),
     )
+
+
+def _one_each(points: list[tuple[tuple[float, float], bool]]) -> Prompts:
+    beside = [at for at, positive in points if not positive]
+    objects = [[at, *beside] for at, positive in points if positive]
+    return Prompts(points=objects, point_labels=[[1] + [0] * len(beside)] * len(objects))
 
 
 def _inside(at: tuple[float, float], size: tuple[int, int]) -> bool:

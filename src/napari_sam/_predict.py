@@ -5,10 +5,12 @@ no session, no layers and no threads (only locks: the caches are shared between 
 only when the first job runs.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,7 +20,8 @@ from napari_sam._preload import gentle_import
 from napari_sam.core.engines import Backend, Precision
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.registry import DEFAULT_MODEL
+from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.weights import find
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
@@ -153,7 +156,7 @@ class PredictResponse:
     """Masks for a request: ``objects[i][j]`` is candidate j of object i.
 
     A single click has three candidates, in the decoder's order; all other objects have one.
-    ``best`` is the candidate to show first.
+    ``best`` is the candidate to show first; ``weights`` tells the file of the model from others.
     """
 
     generation: int
@@ -162,6 +165,7 @@ class PredictResponse:
     best: int
     runtime: str = ""
     note: str = ""
+    weights: str = ""
 
 
 class EmbeddingCache:
@@ -201,6 +205,7 @@ class PredictorPool:
     def __init__(self, kept: int = PREDICTORS_KEPT) -> None:
         self._kept = kept
         self._loaded: OrderedDict[ModelChoice, PromptablePredictor] = OrderedDict()
+        self._hashes: dict[ModelChoice, str] = {}
         self._lock = threading.Lock()
 
     def __call__(self, choice: ModelChoice) -> PromptablePredictor:
@@ -212,6 +217,22 @@ class PredictorPool:
             while len(self._loaded) > self._kept:
                 self._loaded.popitem(last=False)
             return self._loaded[choice]
+
+    def weights(self, choice: ModelChoice) -> str:
+        """``sha256:...`` of a model's weights file; computed once, which takes a while."""
+        with self._lock:
+            if choice not in self._hashes:
+                path = find(get_spec(choice.name)) if choice.weights is None else choice.weights
+                self._hashes[choice] = _sha256(path)
+            return self._hashes[choice]
+
+
+def _sha256(path: str | Path | None) -> str:
+    try:
+        with open(path or "", "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    except OSError:  # the file has gone since it was loaded
+        return ""
 
 
 def _load(choice: ModelChoice) -> PromptablePredictor:
@@ -258,17 +279,25 @@ def predict(
     best = int(prediction.best()[0]) if len(objects) == 1 else 0
     runtime = getattr(predictor, "runtime", None)
     line = "" if runtime is None else runtime.describe()
-    return PredictResponse(request.generation, request.plane, objects, best, line, request.note)
+    return PredictResponse(
+        request.generation,
+        request.plane,
+        objects,
+        best,
+        line,
+        request.note,
+        load.weights(request.model) if isinstance(load, PredictorPool) else "",
+    )
 
 
 def is_ambiguous(prompts: Prompts) -> bool:
-    """Whether the prompts are a single click: a part or the whole? Only then there are candidates.
+    """Whether each object has a single click: a part or the whole? Only then there are candidates.
 
     With a box or more points one mask is asked for, as SAM's authors advise: it is the better one
     (bundled model, sample of fluorescence, a box an object: mean IoU 0.94 against 0.89).
     """
     points = prompts.points
-    return prompts.boxes is None and points is not None and points.shape[:2] == (1, 1)
+    return prompts.boxes is None and points is not None and points.shape[1] == 1
 
 
 def cut_objects(prediction: "MaskPrediction") -> tuple[tuple[MaskPatch, ...], ...]:

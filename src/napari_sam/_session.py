@@ -1,305 +1,176 @@
-"""One annotation sitting: its state, and events when it changes. Knows no Qt and no napari.
+"""One annotation sitting: prompts, masks, objects, and events when they change. No Qt, no napari.
 
 Panels and layers talk to the session and never to each other. All methods are called in the
-window's thread; what a worker needs leaves as a frozen ``PredictRequest``.
+window's thread; what a worker needs leaves as a frozen ``PredictRequest``. What was done is kept by
+a ``Document``, one for each output; this class asks the model and tells everybody.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_sam._place import PromptSet, place
-from napari_sam._predict import (
-    MaskPatch,
-    ModelChoice,
-    Plane,
-    PredictRequest,
-    PredictResponse,
-)
-from napari_sam.core.intensity import Intensity
-from napari_sam.core.registry import ModelSpec, get_spec
-from napari_sam.core.weights import find
-from napari_sam.progress import Progress
+from napari_sam._document import Document, Made
+from napari_sam._history import Step
+from napari_sam._label_edit import LabelEdit, LabelImage
+from napari_sam._operations import Drawing, Mode
+from napari_sam._place import PromptSet
+from napari_sam._predict import MaskPatch, ModelChoice, Plane, paint
+from napari_sam._prompting import Prompting, Tool
+from napari_sam._workplace import READY, IntensityChoice, LayerRef, size_note
+from napari_sam.errors import NapariSamError
 
-Tool = Literal["positive", "negative", "box"]
-IntensityChoice = Literal["percentile", "contrast limits", "as_is"]
-COMMITS_KEPT = 100
-LARGE_SIDE = 4096  # pixels
-READY = "Click on an object, or draw a box around it."
+__all__ = [
+    "MODE_TITLES",
+    "READY",
+    "IntensityChoice",
+    "LayerRef",
+    "Objects",
+    "Session",
+    "Tool",
+    "drawing_of",
+    "size_note",
+]
 
-
-@dataclass(frozen=True)
-class LayerRef:
-    """A layer as the panels see it: a token that stays and a name that may change."""
-
-    token: str
-    name: str
+MODE_TITLES: dict[Mode, str] = {
+    "new": "New object",
+    "add": "Add to selected",
+    "subtract": "Subtract from selected",
+    "replace": "Replace selected",
+}
+STEP_TITLES = {
+    "prompts": "the prompt",
+    "clear": "clearing",
+    "open": "going back to the object",
+    "commit": "keeping",
+    "stroke": "the brush stroke",
+    "delete": "deleting",
+    "merge": "merging",
+    "split": "splitting",
+    "reshape": "the change of shape",
+    "renumber": "the new number",
+    "describe": "class or review",
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Commit:
-    """Objects to be written to the output, and after that how to take them back.
+class Objects:
+    """Several objects of a plane at once: ``canvas`` (h, w) with numbers 1 to n, and their scores.
 
-    ``prompts`` come back with the undo; None: it has none and leaves the present ones alone.
-    ``edit`` is whatever the layers need for the undo; it is None until they have written.
+    ``offset``: the pixel (y, x) of the plane where the canvas begins.
     """
 
     plane: Plane
-    patches: tuple[MaskPatch, ...]
-    prompts: PromptSet | None
-    edit: Any = None
+    offset: tuple[int, int]
+    canvas: NDArray[Any]
+    scores: tuple[float, ...]
 
 
-class Session:
+class Session(Prompting):
     """State of one dock. Each dock has its own; none is shared."""
 
-    layers_changed = Signal()
-    model_changed = Signal()
-    intensity_changed = Signal()
-    tool_changed = Signal()
-    prompts_changed = Signal()
-    prompts_replaced = Signal(object)  # PromptSet: written by us, the layers must follow
-    preview_changed = Signal()
-    message_changed = Signal(str)
-    job_changed = Signal()
-    requested = Signal(object)  # PredictRequest
-    commit_requested = Signal(object)  # Commit
-    undo_commit_requested = Signal(object)  # Commit
-    cancel_requested = Signal()
-    download_requested = Signal(object)  # ModelSpec
-    picture_requested = Signal(object, object)  # Plane, Intensity
+    objects_changed = Signal()
+    selection_changed = Signal()
+    document_changed = Signal()  # another document, or its first labels
+    output_requested = Signal()  # to be answered by ``adopt``
 
     def __init__(self, model: ModelChoice | None = None, *, weights_needed: bool = True) -> None:
-        self.images: tuple[LayerRef, ...] = ()
-        self.outputs: tuple[LayerRef, ...] = ()
-        self.image: str | None = None
-        self.output: str | None = None
-        self.model = model or ModelChoice()
-        self.runtime = ""
-        self.intensity: IntensityChoice = "percentile"
-        self.contrast_limits: tuple[float, float] | None = None
-        self.tool: Tool = "positive"
-        self.plane: Plane | None = None
-        self.no_plane = READY
-        self.prompts = PromptSet()
-        self.response: PredictResponse | None = None
-        self.candidate = 0
-        self.generation = 0
-        self.message = READY
-        self.busy = False
-        self.progress: Progress | None = None
-        self._history: list[PromptSet] = []
-        self._commits: list[Commit] = []
-        self._awaited = 0
-        self._commit_wanted = False
-        self._weights_needed = weights_needed
+        super().__init__(model, weights_needed=weights_needed)
+        self.mode: Mode = "new"
+        self.overwrite = False
+        self.selection: tuple[int, ...] = ()
+        self.on_document: Callable[[Document], None] | None = None
+        self._documents: dict[str, Document] = {}
+        self._adopted = False
 
-    # --- what to work on ---------------------------------------------------------------------
+    # --- documents ---------------------------------------------------------------------------
 
-    def set_layers(self, images: tuple[LayerRef, ...], outputs: tuple[LayerRef, ...]) -> None:
-        """The layers that can be chosen now; a chosen one that is gone is given up."""
-        self.images, self.outputs = images, outputs
-        if self.image not in {ref.token for ref in images}:
-            self.image = images[-1].token if images else None
-        if self.output not in {ref.token for ref in outputs}:
-            self.output = None
-        self.layers_changed.emit()
+    def _begin_image(self) -> None:
+        self.output = None
+        self._documents.clear()
+        self._work_on(Document())
+        self._follow()
 
-    def choose_image(self, token: str | None) -> None:
-        """Work on another image layer; prompts of the old one are dropped."""
-        if token != self.image:
-            self.image = token
-            self.output = None
-            self._drop_prompts()
-            self.layers_changed.emit()
+    def _begin_output(self) -> None:
+        gone = set(self._documents) - {ref.token for ref in self.outputs}
+        for token in gone:
+            self._documents.pop(token)
+        prompts = self.prompts
+        known = None if self.output is None else self._documents.get(self.output)
+        self._work_on(known or Document())
+        self.document.set_prompts(prompts)
+        if self.output is not None:
+            self._documents[self.output] = self.document
+        self._follow()
 
-    def choose_output(self, token: str | None) -> None:
-        """Commit to this Labels layer; None makes a new one at the first commit."""
-        if token != self.output:
-            self.output = token
-            self.layers_changed.emit()
+    def _work_on(self, document: Document) -> None:
+        self.document, self.selection = document, ()
+        if self.on_document is not None:
+            self.on_document(document)
+        self.document_changed.emit()
 
-    def set_plane(self, plane: Plane | None, reason: str = "") -> None:
-        """The plane in view, or None and the reason why there is none to work on."""
-        same = None if self.plane is None else self.plane.key
-        if plane is not None and plane.key == same:
-            return
-        self.plane, self.no_plane = plane, reason
-        self._show(None)
-        if self.prompts or plane is None:
-            self.refresh()
+    def adopt(self, token: str, labels: LabelImage, *, survey: bool = True) -> None:
+        """The output is there: the chosen layer, or a new one."""
+        self._adopted = True
+        if self.document.labels is None:
+            self.document.attach(labels, survey=survey)
+            self._documents[token] = self.document
+            if self.output != token:
+                self.output = token
+                self.layers_changed.emit()
+            self.document_changed.emit()
+            self.objects_changed.emit()
 
-    def choose_model(self, choice: ModelChoice) -> None:
-        """Use another model from the next prediction on."""
-        if choice != self.model:
-            self.model, self.runtime = choice, ""
-            self.model_changed.emit()
-            self.refresh()
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Registry entry of the chosen model."""
-        return get_spec(self.model.name)
-
-    @property
-    def weights_here(self) -> bool:
-        """Whether the model can run without a download."""
-        if not self._weights_needed or self.model.weights is not None:
-            return True
-        return find(self.spec) is not None
-
-    def request_download(self) -> None:
-        """Fetch the chosen model's weights: only ever on the user's word."""
-        self.download_requested.emit(self.spec)
-
-    def downloaded(self) -> None:
-        """The weights have come: go on with what waits for them."""
-        self.say(f"{self.spec.title} is ready.")
-        self.model_changed.emit()
-        self.refresh()
-
-    def choose_intensity(self, choice: IntensityChoice) -> None:
-        """Change how pixel values become what the model sees."""
-        if choice not in get_args(IntensityChoice):
-            raise ValueError(f"intensity is {choice!r}; it must be of {get_args(IntensityChoice)}.")
-        if choice != self.intensity:
-            self.intensity = choice
-            self.intensity_changed.emit()
-            self.refresh()
-
-    def intensity_value(self) -> Intensity:
-        """The choice as core takes it. Colour images have no contrast limits: percentiles then."""
-        if self.intensity == "contrast limits":
-            return self.contrast_limits or "percentile"
-        return self.intensity
-
-    def request_picture(self) -> None:
-        """Ask for a layer that shows what the model sees."""
-        if self.plane is None:
-            self.say(self.no_plane)
+    def new_labels(self) -> LabelImage | None:
+        """A new output and its empty labels; None: there is no image."""
+        if self.output is None:
+            self._begin_output()
         else:
-            self.picture_requested.emit(self.plane, self.intensity_value())
+            self.choose_output(None)
+        return self.document.labels if self._has_output() else None
 
-    # --- prompts -----------------------------------------------------------------------------
+    def load(self, document: Document) -> None:
+        """Go on with a document that was restored; its labels are the chosen output's."""
+        self._work_on(document)
+        if self.output is not None:
+            self._documents[self.output] = document
+        self._follow()
 
-    def choose_tool(self, tool: Tool) -> None:
-        """What the next click makes. Always emits: choosing again brings the layer to the front."""
-        self.tool = tool
-        self.tool_changed.emit()
-
-    def set_prompts(self, prompts: PromptSet) -> None:
-        """The user has edited prompts in the layers."""
-        if prompts == self.prompts:
-            return
-        self._history.append(self.prompts)
-        self.prompts = prompts
-        self._commit_wanted = False
-        self.prompts_changed.emit()
-        self.refresh()
-
-    def undo_prompt(self) -> None:
-        """Take back the last edit of a prompt."""
-        if not self._history:
-            self.say("There is no prompt to undo.")
-            return
-        self._replace(self._history.pop())
+    def _has_output(self) -> bool:
+        """Whether there are labels to draw on; asks for them where there are none."""
+        self._adopted = False
+        self.output_requested.emit()
+        return self._adopted and self.document.labels is not None
 
     def clear(self) -> None:
         """Drop all prompts and the preview; one undo brings them back."""
-        if self.prompts:
-            self._history.append(self.prompts)
-            self._replace(PromptSet())
+        if self.prompts or self.document.draft.opened is not None:
+            self.document.clear()
+            self._follow()
             self.say(READY)
 
-    @property
-    def can_undo_prompt(self) -> bool:
-        """Whether there is an edit of a prompt to take back."""
-        return bool(self._history)
+    # --- keep --------------------------------------------------------------------------------
 
-    def refresh(self) -> None:
-        """Ask for the masks of the present prompts; whatever is still on its way is outdated."""
-        self.generation += 1
-        if self.plane is None:
-            self._show(None)
-            self.say(self.no_plane)
-            return
-        placed = place(self.prompts, self.plane)
-        if placed.prompts is None:
-            self._show(None)
-            self.say(placed.note or READY)
-        elif not self.weights_here:
-            self._show(None)
-            self.say(f"The weights of {self.spec.title} are not on this computer: {_HOW_TO_GET}")
-        else:
-            note = " ".join(filter(None, (placed.note, size_note(self.plane.size))))
-            self.say(note or "Working ...")
-            self._awaited = self.generation
-            self.requested.emit(
-                PredictRequest(
-                    self.generation,
-                    self.model,
-                    self.plane,
-                    self.intensity_value(),
-                    placed.prompts,
-                    note,
-                )
-            )
+    def set_mode(self, mode: Mode) -> None:
+        """What Enter does with the mask: a new object, or a change of the selected one."""
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode is {mode!r}; it must be of {get_args(Mode)}.")
+        self.mode = mode
+        self.prompts_changed.emit()
 
-    # --- masks -------------------------------------------------------------------------------
+    def step_mode(self) -> None:
+        """The next of the modes, round and round."""
+        modes = get_args(Mode)
+        self.set_mode(modes[(modes.index(self.mode) + 1) % len(modes)])
+        self.say(f"Enter: {MODE_TITLES[self.mode].lower()}.")
 
-    def accept(self, response: PredictResponse) -> None:
-        """Masks have come; those of an older request are dropped."""
-        if response.generation != self.generation:
-            return
-        self.candidate = response.best
-        self.set_runtime(response.runtime)
-        self._show(response)
-        if all(patch.mask.size == 0 for patch in self.preview):
-            self.say("The model found no object there. Move the point, or draw a box.")
-        else:
-            self.say(response.note or "Enter keeps it; more points refine it.")
-        if self._commit_wanted:
-            self.commit()
-
-    def fail(self, message: str) -> None:
-        """The request in work ended with an error."""
-        self._awaited, self._commit_wanted = 0, False
-        self.say(message)
-
-    def cancelled(self) -> None:
-        """The request in work was cancelled by the user."""
-        self._awaited, self._commit_wanted = 0, False
-        self.say("Cancelled. The prompts are still there: edit one to try again.")
-
-    @property
-    def preview(self) -> tuple[MaskPatch, ...]:
-        """The masks in view, one an object."""
-        if self.response is None:
-            return ()
-        return tuple(c[min(self.candidate, len(c) - 1)] for c in self.response.objects)
-
-    @property
-    def scores(self) -> tuple[float, ...]:
-        """Scores of the candidates of a single object; empty for several objects."""
-        if self.response is None or len(self.response.objects) != 1:
-            return ()
-        return tuple(patch.score for patch in self.response.objects[0])
-
-    def choose_candidate(self, index: int) -> None:
-        """Show another candidate."""
-        if 0 <= index < len(self.scores) and index != self.candidate:
-            self.candidate = index
-            self.preview_changed.emit()
-
-    def step_candidate(self, step: int = 1) -> None:
-        """Show the next candidate, round and round."""
-        if len(self.scores) > 1:
-            self.choose_candidate((self.candidate + step) % len(self.scores))
-        elif self.response is not None:
-            self.say("There is one mask only: candidates are for a single click.")
-
-    # --- commit ------------------------------------------------------------------------------
+    def set_overwrite(self, overwrite: bool) -> None:
+        """Whether a mask may take pixels of other objects."""
+        self.overwrite = overwrite
+        self.prompts_changed.emit()
 
     def commit(self) -> None:
         """Write the masks in view to the output; waits for the answer if it is on its way."""
@@ -310,106 +181,202 @@ class Session:
             self.say("Will be kept as soon as the mask is there ...")
             return
         self._commit_wanted = False
-        patches = tuple(patch for patch in self.preview if patch.mask.size)
+        patches = [patch for patch in self.preview if patch.mask.size]
         if not patches or self.response is None:
             self.say("There is no mask to keep yet. " + READY)
-            return
-        self.commit_requested.emit(Commit(self.response.plane, patches, self.prompts))
+        elif self._has_output():
+            self._attempt(lambda: self._keep(patches))
 
-    def committed(self, commit: Commit, *, message: str) -> None:
-        """The layers have written a commit: on to the next object."""
-        self._commits.append(commit)
-        del self._commits[:-COMMITS_KEPT]
-        if commit.prompts is None:
-            self.prompts_changed.emit()  # they have not, but what can be undone has
-        else:
-            self._drop_prompts()
-        self.say(message)
+    def _keep(self, patches: Sequence[MaskPatch]) -> str:
+        assert self.response is not None
+        plane = self.response.plane
+        single = len(patches) == 1
+        made = [
+            Made(
+                score=patch.score,
+                candidate=self.candidate if single else 0,
+                prompts=self.prompts if single else PromptSet(),
+                model=self.model.name,
+            )
+            for patch in patches
+        ]
+        opened = self.document.draft.opened is not None
+        numbers = self.document.commit(
+            drawing_of(plane, patches),
+            made,
+            mode=self.mode,
+            target=self.selection[0] if self.selection else None,
+            overwrite=self.overwrite,
+            axes=plane.axes,
+            details={"each": self.each, "candidate": self.candidate, **self._provenance(plane)},
+        )
+        if not numbers:
+            return "Kept as label nothing: all of it is labelled already."
+        what = ", ".join(map(str, numbers))
+        return (
+            f"Label {what} is changed."
+            if opened or self.mode != "new"
+            else f"Kept as label {what}."
+        )
+
+    def keep_objects(self, objects: Objects, *, overwrite: bool) -> list[int] | None:
+        """Write several objects as new labels, as one step; the draft stays. None: refused."""
+        if not self._has_output():
+            return None
+        numbers: list[int] = []
+
+        def keep() -> str:
+            plane = objects.plane
+            numbers.extend(
+                self.document.commit(
+                    Drawing(*_in_all_axes(plane, objects.offset, objects.canvas)),
+                    [Made(score=score, model=self.model.name) for score in objects.scores],
+                    overwrite=overwrite,
+                    axes=plane.axes,
+                    clear=False,
+                    details={"each": False, **self._provenance(plane)},
+                )
+            )
+            return self.message
+
+        return numbers if self._attempt(keep) else None
+
+    def _provenance(self, plane: Plane) -> dict[str, Any]:
+        """What it takes to ask the same of a model again."""
+        intensity = self.intensity_value()
+        return {
+            "model": self.model.name,
+            "weights": "" if self.response is None else self.response.weights,
+            "intensity": intensity if isinstance(intensity, str) else list(intensity),
+            "plane": {"axes": list(plane.axes), "index": list(plane.index)},
+        }
+
+    # --- objects -----------------------------------------------------------------------------
+
+    def select(self, numbers: Iterable[int]) -> None:
+        """Choose objects: what can be done to objects is done to these."""
+        chosen = tuple(n for n in dict.fromkeys(numbers) if n in self.document.objects)
+        if chosen != self.selection:
+            self.selection = chosen
+            self.selection_changed.emit()
 
     @property
-    def can_undo_commit(self) -> bool:
-        """Whether there is a commit to take back."""
-        return bool(self._commits)
+    def outlines(self) -> list[MaskPatch]:
+        """The selected objects on the plane in view."""
+        plane, labels = self.plane, self.document.labels
+        if plane is None or labels is None:
+            return []
+        patches = []
+        for number in self.selection:
+            region = list(self.document.objects[number].slices)
+            hidden = [axis for axis in range(len(region)) if axis not in plane.axes]
+            if all(region[a].start <= plane.index[a] < region[a].stop for a in hidden):
+                for axis in hidden:
+                    region[axis] = slice(plane.index[axis], plane.index[axis] + 1)
+                mask = np.squeeze(labels.read(tuple(region)), tuple(hidden)) == number
+                y, x = (region[axis].start for axis in plane.axes)
+                patches.append(MaskPatch((y, x), mask, 0.0))
+        return patches
 
-    def undo_commit(self) -> None:
-        """Take the last commit out of the output again; its prompts come back."""
-        if not self._commits:
-            self.say("There is no commit to undo.")
+    def do(self, what: Callable[[Document], Any], message: str = "") -> bool:
+        """Do something to the document and tell everybody; an error becomes a sentence."""
+
+        def act() -> str:
+            what(self.document)
+            return message or self.message
+
+        return self._attempt(act)
+
+    def stroke(self, edit: LabelEdit) -> None:
+        """Brush or eraser have changed the output."""
+        axes = None if self.plane is None else self.plane.axes
+        self.document.stroke(edit, axes)
+        self._follow()
+
+    def open_object(self, number: int | None = None) -> None:
+        """Go back to an object, or to the selected one: its prompts can be edited again."""
+        chosen = number if number is not None else next(iter(self.selection), None)
+        if chosen is None:
+            self.say("Select an object first: key S over it, or a row of the table.")
             return
-        commit = self._commits.pop()
-        self.undo_commit_requested.emit(commit)
-        if commit.prompts is None:
-            self.prompts_changed.emit()
-            self.say("The last objects are out of the labels again.")
-        else:
-            self._history.clear()
-            self._replace(commit.prompts)
+        record = self.document.objects.get(chosen)
+        self._wanted_candidate = None if record is None else record.candidate
+        self.do(lambda document: document.open(chosen))
+        self._wanted_candidate = None if self._idle else self._wanted_candidate
+        if record is not None and self.document.draft.opened == chosen:
+            self.select([chosen])
 
     def undo(self) -> None:
-        """Take back the last edit of a prompt or, where there is none, the last commit."""
-        if self._history:
-            self.undo_prompt()
+        """Take back the last thing that was done, whatever it was."""
+        step = self.document.undo()
+        if step is not None and step.name == "commit":
+            self._wanted_candidate = step.details.get("candidate")
+        self._turned(step, "undo", "Undone")
+
+    def redo(self) -> None:
+        """Do again what was undone last."""
+        self._turned(self.document.redo(), "redo", "Done again")
+
+    def _turned(self, step: Step | None, word: str, done: str) -> None:
+        self._commit_wanted = False
+        if step is None:
+            self.say(f"There is nothing to {word}.")
+            return
+        self._follow()
+        if self._idle:
+            self._wanted_candidate = None
+            self.say(f"{done}: {STEP_TITLES.get(step.name, step.name)}.")
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no mask is on its way."""
+        here = self.response is not None and self.response.generation == self.generation
+        return here or self._awaited != self.generation
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is something to take back."""
+        return self.document.history.next_undo is not None
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether there is something to do again."""
+        return self.document.history.next_redo is not None
+
+    def _attempt(self, act: Callable[[], str]) -> bool:
+        try:
+            message = act()
+        except (NapariSamError, MemoryError) as error:
+            self.say(f"Not done: {error}")
+            return False
+        self._follow()
+        self.say(message)
+        return True
+
+    def _follow(self) -> None:
+        """The document has changed: tell everybody, and ask for the masks of other prompts."""
+        self.select(self.selection)
+        self.objects_changed.emit()
+        if self.prompts != self._seen:
+            self._seen = self.prompts
+            self.prompts_replaced.emit(self.prompts)
+            self.prompts_changed.emit()
+            self.refresh()
         else:
-            self.undo_commit()
-
-    # --- jobs and messages -------------------------------------------------------------------
-
-    def set_job(self, *, busy: bool, progress: Progress | None = None) -> None:
-        """What the workers report."""
-        self.busy, self.progress = busy, progress if busy else None
-        self.job_changed.emit()
-
-    def cancel(self) -> None:
-        """Ask the workers to stop."""
-        self.generation += 1
-        self.cancel_requested.emit()
-
-    def set_runtime(self, line: str) -> None:
-        """What the model has run on."""
-        if line != self.runtime:
-            self.runtime = line
-            self.model_changed.emit()
-
-    def say(self, message: str) -> None:
-        """Tell the user."""
-        self.message = message
-        self.message_changed.emit(message)
-
-    def close(self) -> None:
-        """Disconnect everybody: the window is gone."""
-        for name, value in vars(type(self)).items():
-            if isinstance(value, Signal):
-                getattr(self, name).disconnect()
-
-    def _show(self, response: PredictResponse | None) -> None:
-        if response is not None or self.response is not None:
-            self.response = response
-            self.preview_changed.emit()
-
-    def _replace(self, prompts: PromptSet) -> None:
-        self.prompts = prompts
-        self.prompts_replaced.emit(prompts)
-        self.prompts_changed.emit()
-        self.refresh()
-
-    def _drop_prompts(self) -> None:
-        self._history.clear()
-        self._replace(PromptSet())
+            self.prompts_changed.emit()
 
 
-_HOW_TO_GET = "press Download in the dock, or choose another model."
+def drawing_of(plane: Plane, patches: Sequence[MaskPatch]) -> Drawing:
+    """Patches of a plane as masks 1 to n; where they overlap, the better score stays on top."""
+    offset, canvas = paint(patches, range(1, len(patches) + 1), np.uint32)
+    return Drawing(*_in_all_axes(plane, offset, canvas))
 
 
-def size_note(size: tuple[int, int]) -> str:
-    """What to know about a plane that the model can only see much reduced."""
-    if max(size) <= LARGE_SIDE:
-        return ""
-    return (
-        f"This image is {size[0]} x {size[1]}: the model sees it much reduced, small objects may be"
-        " missed. A crop works better."
-    )
-
-
-def with_edit(commit: Commit, edit: Any) -> Commit:
-    """The commit as written."""
-    return replace(commit, edit=edit)
+def _in_all_axes(
+    plane: Plane, offset: tuple[int, int], canvas: NDArray[Any]
+) -> tuple[tuple[int, ...], NDArray[Any]]:
+    """A canvas (h, w) of a plane with the axes that the image has."""
+    start, shape = list(plane.index), [1] * len(plane.index)
+    for axis, first, length in zip(plane.axes, offset, canvas.shape, strict=True):
+        start[axis], shape[axis] = first, length
+    return tuple(start), canvas.reshape(shape)

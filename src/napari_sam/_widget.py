@@ -12,15 +12,20 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
 from napari_sam._everything import Everything
 from napari_sam._jobs import LatestJob
+from napari_sam._journal import Journal, Lines, Source
+from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
+from napari_sam._layers.review import ReviewKeys
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
+from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
+from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
 from napari_sam._predict import (
     EmbeddingCache,
@@ -31,6 +36,7 @@ from napari_sam._predict import (
     predict,
     predictors,
 )
+from napari_sam._review import Review
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
 from napari_sam.core.intensity import Intensity, to_picture
@@ -67,30 +73,49 @@ class SegmentAnything(QWidget):
         super().__init__()
         self.session = Session(model, weights_needed=load is None)
         self.everything = Everything(self.session)
+        self.review = Review(self.session)
+        self.keeper = Keeper(self.session)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
         self._build()
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
+        self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self._connect()
         self._connect_everything()
+        self._connect_keeper()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything)
+        self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        states = (self.session, self.everything)
+        states = (self.keeper, self.session, self.everything, self.review)
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (self.clicks, self.downloads, self.pictures, self.sweeps, self.choices)
+        return (*self._heard, self.looks, self.syncs)
+
+    @property
+    def _heard(self) -> tuple[LatestJob, ...]:
+        """The jobs that the user waits for, and hears of."""
+        return (
+            self.clicks,
+            self.downloads,
+            self.pictures,
+            self.sweeps,
+            self.choices,
+            self.restores,
+        )
 
     def shut(self) -> None:
         """Stop the work and leave the viewer; the Labels stay."""
         for job in self._jobs:
             job.close()
         self._binding.close()
+        self.keeper.close()
         self.everything.close()
+        self.review.close()
         self.session.close()
 
     def event(self, event: QEvent | None) -> bool:
@@ -109,15 +134,20 @@ class SegmentAnything(QWidget):
         self.prompt_panel = PromptPanel(session)
         self.mask_panel = MaskPanel(session)
         self.everything_panel = EverythingPanel(self.everything)
+        self.objects_panel = ObjectsPanel(self.review)
         self.job_panel = JobPanel(session)
+        self.restore_panel = RestorePanel(self.keeper)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
-        self.tabs.addTab(column(self.prompt_panel, self.mask_panel, KeysPanel()), "Click")
+        self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
         self.tabs.addTab(self.everything_panel, "Everything")
+        self.tabs.addTab(self.objects_panel, "Objects")
+        self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 10, 4, 4)
-        for panel in (self.image_panel, self.model_panel, self.tabs, self.job_panel):
+        panels = (self.restore_panel, self.image_panel, self.model_panel, self.tabs, self.job_panel)
+        for panel in panels:
             layout.addWidget(panel)
         layout.addStretch(1)
 
@@ -127,7 +157,7 @@ class SegmentAnything(QWidget):
         session.download_requested.connect(self._on_download)
         session.picture_requested.connect(self._on_picture)
         session.cancel_requested.connect(self._on_cancel)
-        for job in self._jobs:
+        for job in self._heard:
             job.busy.connect(self._on_busy)
             job.progressed.connect(self._on_progress)
             job.failed.connect(self._on_failed)
@@ -146,6 +176,24 @@ class SegmentAnything(QWidget):
         self.choices.returned.connect(everything.accept_selection)
         self.choices.failed.connect(lambda _, message: everything.choose_failed(message))
         self.choices.cancelled.connect(everything.choose_cancelled)
+
+    def _connect_keeper(self) -> None:
+        keeper = self.keeper
+        keeper.look_requested.connect(self._on_look)
+        keeper.restore_requested.connect(self._on_restore)
+        keeper.sync_requested.connect(self._on_sync)
+        self.looks.returned.connect(keeper.found)
+        self.restores.returned.connect(keeper.restored)
+        self.restores.cancelled.connect(self.session.cancelled)
+
+    def _on_look(self, source: Source) -> None:
+        self.looks.submit(partial(look, source))
+
+    def _on_restore(self, lines: Lines) -> None:
+        self.restores.submit(partial(bring_back, lines))
+
+    def _on_sync(self, journal: Journal) -> None:
+        self.syncs.submit(partial(sync, journal))
 
     def _on_tab(self, index: int) -> None:
         """Let the mouse and the keys be for the tool that is in front."""
@@ -170,11 +218,11 @@ class SegmentAnything(QWidget):
         self.pictures.submit(partial(_make_picture, plane, intensity))
 
     def _on_cancel(self) -> None:
-        for job in self._jobs:
+        for job in self._heard:
             job.cancel()
 
     def _on_busy(self, _: bool) -> None:
-        self.session.set_job(busy=any(job.running for job in self._jobs))
+        self.session.set_job(busy=any(job.running for job in self._heard))
 
     def _on_progress(self, progress: Progress) -> None:
         self.session.set_job(busy=True, progress=progress)
@@ -191,7 +239,7 @@ def _make_picture(
     return to_picture(plane.read(), intensity=intensity), plane
 
 
-def _let_go(states: tuple[Session, Everything], binding: Binding, jobs: Any) -> None:
+def _let_go(states: Any, binding: Binding, jobs: Any) -> None:
     for job in jobs:
         job.cancel()
     binding.close(viewer_lives=False)

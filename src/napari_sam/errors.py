@@ -8,9 +8,11 @@
     ├── ModelError
     │   ├── UnknownModelError(LookupError)  lists the known names
     │   └── WeightsError                    hash, keys or sizes do not fit: says which
+    ├── EditError(ValueError)               an object cannot be edited so: why, what to do
     ├── StoreError
     │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
-    │   └── StoreIncompleteError            n of m tiles missing: how to resume
+    │   ├── StoreIncompleteError            n of m tiles missing: how to resume
+    │   └── JournalError                    the file is no journal, or of another image
     ├── OutOfMemoryError(MemoryError)       suggests a smaller model or tile
     └── MissingExtraError(ImportError)      the exact pip line
 
@@ -43,6 +45,10 @@ class WeightsError(ModelError):
     """A weights file is missing, damaged, or does not fit the architecture."""
 
 
+class EditError(NapariSamError, ValueError):
+    """An object cannot be edited in this way; the message says why and what to do."""
+
+
 class StoreError(NapariSamError):
     """A store on disk cannot be used."""
 
@@ -53,6 +59,10 @@ class StoreMismatchError(StoreError):
 
 class StoreIncompleteError(StoreError):
     """Tiles of a store are missing; the message says how to resume."""
+
+
+class JournalError(StoreError):
+    """A journal cannot be read, or belongs to another image."""
 
 
 class OutOfMemoryError(NapariSamError, MemoryError):

@@ -13,14 +13,16 @@ from napari.layers import Image, Labels, Layer, Points, Shapes
 from napari.layers.base import ActionType
 from numpy.typing import NDArray
 
+from napari_sam._label_edit import LabelEdit
 from napari_sam._layers import output, planes, preview, prompts
 from napari_sam._place import PromptSet
 from napari_sam._predict import Plane
-from napari_sam._session import Commit, LayerRef, Session, with_edit
+from napari_sam._session import LayerRef, Session
 from napari_sam.errors import ImageError
 
 EDITS = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
 FLIP_KEYS = ("Alt", "Control")
+OUTPUT_KEYS = ("Control-Z", "Control-Shift-Z", "N", "Shift-N", "R")  # on a layer of the user's
 Later = Callable[[Callable[[], None]], None]
 
 
@@ -47,7 +49,8 @@ class Binding:
             "boxes": prompts.make_boxes,
             "preview": preview.make_preview,
         }
-        self._highest: dict[str, int] = {}
+        self._labels: dict[str, output.LayerLabels] = {}
+        self._binders: list[Callable[[Layer], None]] = []
         self._writing = False
         self._closed = False
         layers, dims = viewer.layers.events, viewer.dims.events
@@ -60,8 +63,10 @@ class Binding:
             (session.tool_changed, self._on_tool),
             (session.prompts_replaced, self._on_replaced),
             (session.preview_changed, self._on_preview),
-            (session.commit_requested, self._on_commit),
-            (session.undo_commit_requested, self._on_undo_commit),
+            (session.output_requested, self._on_output_requested),
+            (session.document_changed, self._on_document),
+            (session.objects_changed, self._on_preview),
+            (session.selection_changed, self._on_selection),
         ]
         for signal, slot in self._slots:
             signal.connect(slot)
@@ -80,6 +85,9 @@ class Binding:
         for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
             event.disconnect(self._on_view)
         self._watch(None)
+        for labels in self._labels.values():
+            _unbind(labels)
+        self._labels.clear()
         if viewer_lives:
             self._drop_own()
 
@@ -91,6 +99,9 @@ class Binding:
     # --- which layers there are --------------------------------------------------------------
 
     def _on_layers(self, event: Any = None) -> None:
+        here = {_ref(layer).token for layer in self._viewer.layers}
+        for token in set(self._labels) - here:
+            _unbind(self._labels.pop(token))
         removed = {role for role, layer in self._own.items() if layer not in self._viewer.layers}
         for role in removed:
             self._own.pop(role)
@@ -129,6 +140,7 @@ class Binding:
             image.events.data.connect(self._on_data)
             image.events.contrast_limits.connect(self._on_contrast)
             self._on_contrast()
+            self._session.set_source(planes.source_of(image))
 
     def _on_data(self, event: Any = None) -> None:
         self._revision += 1
@@ -150,6 +162,7 @@ class Binding:
             self._session.set_plane(None, plane)
         else:
             self._session.set_plane(plane)
+            self._on_preview()
 
     def _is_current(self, plane: Plane) -> bool:
         image = self._image
@@ -171,6 +184,13 @@ class Binding:
         pixels = planes.to_pixels(self._viewer, self._image, position)
         return plane.project(tuple(map(float, pixels)))
 
+    def under_the_mouse(self) -> tuple[float, ...] | None:
+        """Where the mouse is, in pixels of the image."""
+        if self._image is None or self._session.plane is None:
+            return None
+        position = self._viewer.cursor.position
+        return tuple(map(float, planes.to_pixels(self._viewer, self._image, position)))
+
     # --- our own layers ----------------------------------------------------------------------
 
     @property
@@ -181,6 +201,13 @@ class Binding:
     def own(self, role: str) -> Layer | None:
         """Our layer of this role, if it is there."""
         return self._own.get(role)
+
+    def bind_too(self, bind: Callable[[Layer], None]) -> None:
+        """Somebody else has keys for the layers of prompts, the preview and the output."""
+        self._binders.append(bind)
+        for role in ("points", "boxes", "preview"):
+            if role in self._own:
+                bind(self._own[role])
 
     def activate(self, layer: Layer) -> None:
         """Let the mouse and the keys be for this layer."""
@@ -219,6 +246,7 @@ class Binding:
         layer.bind_key("Enter", lambda _: session.commit())
         layer.bind_key("Escape", lambda _: session.clear())
         layer.bind_key("Control-Z", lambda _: session.undo())
+        layer.bind_key("Control-Shift-Z", lambda _: session.redo())
         layer.bind_key("C", lambda _: session.step_candidate())
         layer.bind_key("Shift-C", lambda _: session.step_candidate(-1))
         if isinstance(layer, (Points, Shapes)):
@@ -226,7 +254,12 @@ class Binding:
         if isinstance(layer, Points):
             layer.events.features.connect(self._on_features)
             layer.mouse_drag_callbacks.append(self._on_press)
+            layer.mouse_move_callbacks.append(self._on_move)
             layer.bind_key("T", lambda _: self._flip_tool())
+        layer.bind_key("H", lambda _: session.set_hovering(not session.hovering), overwrite=True)
+        layer.bind_key("M", lambda _: session.step_mode(), overwrite=True)
+        for bind in self._binders:
+            bind(layer)
 
     def _flip_tool(self) -> None:
         other = "positive" if self._session.tool == "negative" else "negative"
@@ -255,6 +288,12 @@ class Binding:
             negative = flipped or self._session.tool == "negative"
             layer.feature_defaults = {"sign": "negative" if negative else "positive"}
         yield
+
+    def _on_move(self, layer: Points, event: Any) -> None:
+        """The mouse moves over the picture, no button pressed."""
+        if self._session.hovering and layer.mode == "add" and self._image is not None:
+            at = planes.to_pixels(self._viewer, self._image, event.position)
+            self._session.hover(tuple(map(float, at)))
 
     def _on_edit(self, event: Any) -> None:
         if event.action in EDITS:
@@ -285,62 +324,76 @@ class Binding:
     # --- masks -------------------------------------------------------------------------------
 
     def _on_preview(self) -> None:
-        response, patches = self._session.response, self._session.preview
-        if self._image is None or ("preview" not in self._own and not patches):
+        """Masks that are not kept; where there are none, the outlines of the selected objects."""
+        if self._closed or self._image is None:
+            return
+        plane, patches = self._session.shown
+        outlines = [] if patches else self._session.outlines
+        if "preview" not in self._own and not patches and not outlines:
             return
         layer = self.need("preview")
         assert isinstance(layer, Labels)
-        plane = None if response is None else response.plane
-        preview.show_preview(layer, self._image, plane=plane, patches=patches)
+        if outlines:
+            preview.show_outlines(layer, self._image, plane=self._session.plane, patches=outlines)
+        else:
+            preview.show_preview(layer, self._image, plane=plane, patches=patches)
 
-    def _on_commit(self, commit: Commit) -> None:
-        if self._image is None or not self._is_current(commit.plane):
+    def _on_selection(self) -> None:
+        """The brush draws on the selected object."""
+        labels = self._labels.get(self._session.output or "")
+        if labels is not None and self._session.selection:
+            labels.layer.selected_label = self._session.selection[0]
+        self._on_preview()
+
+    # --- output ------------------------------------------------------------------------------
+
+    def _on_output_requested(self) -> None:
+        """Give the session labels to draw on: the chosen layer, if it fits, or a new one."""
+        if self._image is None:
             return
+        chosen = self._find(self._session.output)
         try:
-            labels = self.need_output()
-            edit = output.commit(
-                labels,
-                self._image,
-                plane=commit.plane,
-                patches=commit.patches,
-                known=self.highest(labels),
-            )
+            if isinstance(chosen, Labels):
+                output.check_output(chosen, self._image)
+                self._adopt(chosen)
+            else:
+                made = output.make_output(self._image)
+                self._add(made)
+                self._adopt(made, highest=0)
         except (ImageError, MemoryError) as error:
             self._session.say(f"Not kept: {error}")
-            return
-        self.note_edit(labels, edit)
-        what = ", ".join(map(str, edit.numbers)) or "nothing (all was labelled already)"
-        self._session.committed(with_edit(commit, edit), message=f"Kept as label {what}.")
 
-    def need_output(self) -> Labels:
-        """The chosen output, or a new one."""
+    def _on_document(self) -> None:
+        """A layer that was chosen as output is listed at once, if it can be."""
         chosen = self._find(self._session.output)
-        if isinstance(chosen, Labels):
-            return chosen
-        assert self._image is not None
-        labels = output.make_output(self._image)
-        self._add(labels)
-        self._highest[_ref(labels).token] = 0
-        self._session.choose_output(_ref(labels).token)
-        return labels
+        if isinstance(chosen, Labels) and self._session.document.labels is None:
+            self._on_output_requested()
 
-    def highest(self, labels: Labels) -> int | None:
-        """The highest label of a layer that was written to before, as far as is known."""
-        return self._highest.get(_ref(labels).token)
+    def _adopt(self, layer: Labels, *, highest: int | None = None) -> None:
+        token = _ref(layer).token
+        if token not in self._labels:
+            self._labels[token] = output.LayerLabels(
+                layer, highest=highest, on_stroke=lambda edit: self._on_stroke(token, edit)
+            )
+            layer.bind_key("Control-Z", lambda _: self._session.undo(), overwrite=True)
+            layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)
+            for bind in self._binders:
+                bind(layer)
+        small = np.prod(layer.data.shape, dtype=float) <= output.LISTED_AT_ONCE
+        self._session.adopt(token, self._labels[token], survey=highest is None and bool(small))
 
-    def note_edit(self, labels: Labels, edit: output.LabelEdit) -> None:
-        """Labels have been given."""
-        token = _ref(labels).token
-        self._highest[token] = max(edit.numbers, default=self._highest.get(token, 0))
-
-    def _on_undo_commit(self, commit: Commit) -> None:
-        try:
-            output.undo_commit(commit.edit)
-        except ImageError as error:
-            self._session.say(str(error))
+    def _on_stroke(self, token: str, edit: LabelEdit) -> None:
+        if token == self._session.output:
+            self._session.stroke(edit)
 
     def _find(self, token: str | None) -> Layer | None:
         return next((layer for layer in self._viewer.layers if _ref(layer).token == token), None)
+
+
+def _unbind(labels: output.LayerLabels) -> None:
+    labels.close()
+    for key in OUTPUT_KEYS:
+        labels.layer.bind_key(key, None)
 
 
 def _ref(layer: Layer) -> LayerRef:

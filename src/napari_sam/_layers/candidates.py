@@ -13,12 +13,10 @@ from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
 
 from napari_sam._everything import Everything
-from napari_sam._layers import output
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.planes import ROLE, same_space, shifted, spread
-from napari_sam._session import Commit
+from napari_sam._session import Objects
 from napari_sam._sweep import COLORS, DROPPED, LabelsToWrite, Selection
-from napari_sam.errors import ImageError
 
 GOLDEN_RATIO = 0.618034
 DROPPED_COLOR = "#b0b0b0"
@@ -79,7 +77,8 @@ class CandidateLayer:
         layer.mouse_drag_callbacks.append(self._on_press)
         layer.bind_key("Enter", lambda _: self._everything.commit())
         layer.bind_key("Escape", lambda _: self._everything.clear())
-        layer.bind_key("Control-Z", lambda _: self._everything.session.undo_commit())
+        layer.bind_key("Control-Z", lambda _: self._everything.session.undo())
+        layer.bind_key("Control-Shift-Z", lambda _: self._everything.session.redo())
         return layer
 
     def _on_selection(self) -> None:
@@ -120,22 +119,13 @@ class CandidateLayer:
         if image is None or not self._binding.has_pixels_of(wanted.plane):
             say("Not committed: the image has changed since. Press Run again.")
             return
-        try:
-            labels = self._binding.need_output()
-            edit = output.commit_canvas(
-                labels,
-                image,
-                plane=wanted.plane,
-                offset=wanted.offset,
-                canvas=wanted.canvas,
-                known=self._binding.highest(labels),
-                keep=not wanted.replace or labels.preserve_labels,
-            )
-        except (ImageError, MemoryError) as error:
-            say(f"Not committed: {error}")
+        session = self._everything.session
+        numbers = session.keep_objects(
+            Objects(wanted.plane, wanted.offset, wanted.canvas, self._scores()),
+            overwrite=wanted.replace,
+        )
+        if numbers is None:  # the session has said why
             return
-        self._binding.note_edit(labels, edit)
-        numbers = edit.numbers
         what = (
             f"{len(numbers)} objects are labels {numbers[0]} to {numbers[-1]}"
             if numbers
@@ -144,5 +134,10 @@ class CandidateLayer:
         layer = self._binding.own("candidates")
         if layer is not None:
             layer.visible = False
-        commit = Commit(wanted.plane, (), None, edit)
-        self._everything.session.committed(commit, message=f"{what}. Undo keep takes them back.")
+        say(f"{what}. Undo takes them back.")
+
+    def _scores(self) -> tuple[float, ...]:
+        """Of the objects 1 to n of the canvas."""
+        selection = self._everything.selection
+        assert selection is not None
+        return tuple(record.score for record in selection.kept)

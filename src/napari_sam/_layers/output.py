@@ -1,8 +1,6 @@
-"""The Labels layer that takes the objects: made, written, and taken back."""
+"""The Labels layer that takes the objects: made, read, written, and its brush strokes noticed."""
 
-import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +8,13 @@ import zarr
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
 from napari_sam._layers.planes import same_space, shape_of
-from napari_sam._predict import MaskPatch, Plane, paint
 from napari_sam.errors import ImageError
 
 LARGEST_IN_MEMORY = 1 << 31  # bytes of a new Labels layer; above, only chunks that are drawn on
 SCANNED_EACH_TIME = 1 << 26  # pixels
+LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
 CHUNK = 512
 
 
@@ -35,120 +34,136 @@ def make_output(image: Image) -> Labels:
     return Labels(labels, name=f"{image.name} labels", **same_space(image))
 
 
-@dataclass(frozen=True, eq=False)
-class LabelEdit:
-    """One commit as written: enough to take it back, and no more than its bounding box.
-
-    ``plane`` and ``offset`` are in pixels of the labels; ``values`` and ``before`` (h, w).
-    """
-
-    labels: "weakref.ReferenceType[Labels]"
-    plane: Plane
-    offset: tuple[int, int]
-    values: NDArray[Any]
-    before: NDArray[Any]
-
-    @property
-    def numbers(self) -> list[int]:
-        """The labels that were given."""
-        return [int(n) for n in np.unique(self.values) if n]
-
-
-def commit(
-    labels: Labels,
-    image: Image,
-    *,
-    plane: Plane,
-    patches: Sequence[MaskPatch],
-    known: int | None = None,
-) -> LabelEdit:
-    """Write masks as new labels: one edit of the Labels layer, which napari's undo knows.
-
-    With the layer's "preserve labels" on, only background is written. ``known`` is the highest
-    label of this layer as far as the caller has seen.
-
-    Raises
-    ------
-    ImageError
-        The layer cannot be written, or its pixels are not those of the image.
-    """
-    offset, canvas = paint(patches, range(1, len(patches) + 1), np.uint32)
-    return commit_canvas(
-        labels,
-        image,
-        plane=plane,
-        offset=offset,
-        canvas=canvas,
-        known=known,
-        keep=labels.preserve_labels,
-    )
-
-
-def commit_canvas(
-    labels: Labels,
-    image: Image,
-    *,
-    plane: Plane,
-    offset: tuple[int, int],
-    canvas: NDArray[np.uint32],
-    known: int | None = None,
-    keep: bool = True,
-) -> LabelEdit:
-    """Write objects as new labels, without gaps: one edit of the layer, which napari's undo knows.
+class LayerLabels:
+    """A Labels layer as a :class:`~napari_sam._label_edit.LabelImage`.
 
     Parameters
     ----------
-    labels, image, plane, known
-        As of :func:`commit`.
-    offset, canvas
-        Objects 1 to n, (h, w), and the pixel (y, x) of the plane where the canvas begins.
-    keep
-        Write on background only; an object with no pixel left gets no label.
+    layer
+        The layer; each write is one edit of it, which napari's own undo knows, too.
+    highest
+        The highest label in it, where that is known.
+    on_stroke
+        Called with what brush, eraser or bucket have just changed.
+    """
+
+    def __init__(
+        self,
+        layer: Labels,
+        *,
+        highest: int | None = None,
+        on_stroke: Callable[[LabelEdit], None] | None = None,
+    ) -> None:
+        self.layer = layer
+        self._highest = highest
+        self._on_stroke = on_stroke
+        self._writing = False
+        layer.events.paint.connect(self._on_paint)
+
+    def close(self) -> None:
+        """Let go of the layer."""
+        self.layer.events.paint.disconnect(self._on_paint)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return tuple(int(n) for n in self.layer.data.shape)
+
+    @property
+    def largest(self) -> int:
+        """The highest label that its dtype can hold."""
+        return int(np.iinfo(self.layer.data.dtype).max)
+
+    @property
+    def locked(self) -> bool:
+        """Whether the layer's "preserve labels" is on."""
+        return bool(self.layer.preserve_labels)
+
+    def highest(self) -> int:
+        """The highest label in it.
+
+        Up to some size all of it is looked at each time; a larger one once, and from then on what
+        is written is remembered.
+        """
+        data = self.layer.data
+        small = isinstance(data, np.ndarray) and data.size <= SCANNED_EACH_TIME
+        if small or self._highest is None:
+            self._highest = max((int(np.max(block)) for block in _blocks(data)), default=0)
+        return self._highest
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """A copy of a region."""
+        return np.array(self.layer.data[region])
+
+    def write(self, region: Region, values: NDArray[Any]) -> None:
+        """Replace a region."""
+        places = np.nonzero(self.read(region) != values)
+        if not places[0].size:
+            return
+        new = values[places]
+        indices = tuple(i + part.start for i, part in zip(places, region, strict=True))
+        self._writing = True
+        try:
+            self.layer.data_setitem(indices, new)
+        finally:
+            self._writing = False
+        self._note(int(new.max()))
+
+    def _note(self, label: int) -> None:
+        if self._highest is not None:
+            self._highest = max(self._highest, label)
+
+    def _on_paint(self, event: Any) -> None:
+        if self._writing:
+            return
+        edit = stroke_edit(self.layer.data, event.value)
+        self._note(max((one.after for one in edit.changes), default=0))
+        if self._on_stroke is not None:
+            self._on_stroke(edit)
+
+
+def stroke_edit(data: Any, atoms: Sequence[Any]) -> LabelEdit:
+    """What napari's ``paint`` event says, as an edit.
+
+    Its parts are of two kinds: ``(slices, mask or None, old values, new label)`` of the brush, and
+    ``(indices, old values, new values)`` of ``data_setitem``, which tells before it writes.
+    """
+    parts = [_part(atom) for atom in atoms]
+    region = enclosing(where for where, *_ in parts)
+    before = np.array(data[region])
+    after = before.copy()
+    for where, places, old, _ in reversed(parts):
+        before[_from(where, region)][places] = old
+    for where, places, _, new in parts:
+        after[_from(where, region)][places] = new
+    return difference(before, after, [part.start for part in region])
+
+
+def _part(atom: Any) -> tuple[Region, Any, Any, Any]:
+    """Where, which of these pixels, from what, to what."""
+    if hasattr(atom, "slice_key"):
+        places = slice(None) if atom.mask is None else atom.mask
+        return tuple(atom.slice_key), places, atom.old_values, atom.new_value
+    indices, old, new = atom
+    indices = np.broadcast_arrays(*(np.atleast_1d(i) for i in indices))
+    region = tuple(slice(int(i.min()), int(i.max()) + 1) for i in indices)
+    places = tuple(i - part.start for i, part in zip(indices, region, strict=True))
+    return region, places, old, new
+
+
+def _from(part: Region, whole: Region) -> Region:
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
+
+
+def check_output(labels: Labels, image: Image) -> None:
+    """Whether a layer can take the objects of an image.
 
     Raises
     ------
     ImageError
-        As of :func:`commit`.
+        It cannot be written, or its pixels are not those of the image.
     """
-    moved = _on_labels(labels, image, plane)
-    before = np.zeros(canvas.shape, labels.data.dtype)
-    before[canvas != 0] = labels.data[_indices(canvas != 0, offset, moved)]
-    numbers = np.unique(np.where(before == 0, canvas, 0) if keep else canvas)
-    numbers = numbers[numbers != 0]
-    first = highest_label(labels, known=known, plane=moved) + 1
-    last = first + len(numbers) - 1
-    if last > np.iinfo(before.dtype).max:
-        raise ImageError(
-            f"{labels.name!r} ({before.dtype}) has no room for label {last}: choose another layer."
-        )
-    new = np.zeros(int(canvas.max(initial=0)) + 1, before.dtype)
-    new[numbers] = np.arange(first, last + 1)
-    values = new[canvas]
-    if keep:
-        values[before != 0] = 0
-    _write(labels, values, offset, moved)
-    return LabelEdit(weakref.ref(labels), moved, offset, values, before)
-
-
-def undo_commit(edit: LabelEdit) -> None:
-    """Take a commit back where its labels still are: what was drawn over it since stays.
-
-    Raises
-    ------
-    ImageError
-        The layer is gone.
-    """
-    labels = edit.labels()
-    if labels is None or labels.data.shape != edit.plane.data.shape:
-        raise ImageError("the Labels layer of the last commit is gone: nothing was undone.")
-    mask = edit.values != 0
-    now = np.zeros_like(edit.values)
-    now[mask] = labels.data[_indices(mask, edit.offset, edit.plane)]
-    _write(labels, edit.before, edit.offset, edit.plane, where=mask & (now == edit.values))
-
-
-def _on_labels(labels: Labels, image: Image, plane: Plane) -> Plane:
-    """The same plane, of the labels."""
     data = labels.data
     if labels.multiscale or type(data).__module__.startswith("dask"):
         raise ImageError(f"{labels.name!r} is read-only (lazy or multiscale): choose another.")
@@ -157,7 +172,6 @@ def _on_labels(labels: Labels, image: Image, plane: Plane) -> Plane:
             f"{labels.name!r} does not have the pixels of {image.name!r} (their shape, scale,"
             " position or rotation differ): choose another output, or the new one."
         )
-    return Plane(plane.key, data, plane.axes, plane.index)
 
 
 def _same_grid(labels: Labels, image: Image) -> bool:
@@ -167,44 +181,9 @@ def _same_grid(labels: Labels, image: Image) -> bool:
     return np.allclose(moved, corners, atol=1e-2)
 
 
-def highest_label(labels: Labels, *, known: int | None, plane: Plane) -> int:
-    """The highest label of a layer.
-
-    Up to some size all of it is looked at each time; a larger one once, and from then on
-    (``known``) the plane in view and the label that the brush has.
-    """
-    data = labels.data
-    small = isinstance(data, np.ndarray) and data.size <= SCANNED_EACH_TIME
-    if small or known is None:
-        return max((int(np.max(block)) for block in _blocks(data)), default=0)
-    return max(known, int(np.max(plane.read())), int(labels.selected_label))
-
-
 def _blocks(data: Any) -> Iterator[Any]:
     """The array, piece by piece where it is not in memory."""
     if isinstance(data, np.ndarray) or data.ndim < 3:
         yield np.asarray(data[...])
     else:
         yield from (np.asarray(data[i]) for i in range(data.shape[0]))
-
-
-def _indices(
-    mask: NDArray[np.bool_], offset: tuple[int, int], plane: Plane
-) -> tuple[NDArray[np.intp], ...]:
-    rows, columns = np.nonzero(mask)
-    indices = [np.full(rows.size, i, np.intp) for i in plane.index]
-    indices[plane.axes[0]] = rows + offset[0]
-    indices[plane.axes[1]] = columns + offset[1]
-    return tuple(indices)
-
-
-def _write(
-    labels: Labels,
-    values: NDArray[Any],
-    offset: tuple[int, int],
-    plane: Plane,
-    where: NDArray[np.bool_] | None = None,
-) -> None:
-    mask = values != 0 if where is None else where
-    if mask.any():
-        labels.data_setitem(_indices(mask, offset, plane), values[mask])

@@ -4,6 +4,7 @@ Pixels of the image layer (all its axes, whole numbers are pixel centres) are th
 prompts and patches. Our own layers carry the image's transform, so that theirs are the same pixels.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from napari.components import ViewerModel
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
+from napari_sam._journal import Source
 from napari_sam._predict import Plane
 
+SAMPLE = 16  # pixels along each axis
 ROLE = "napari-sam"  # key in a layer's metadata: which of our layers it is
 
 
@@ -71,6 +74,25 @@ def shape_of(image: Image) -> tuple[int, ...]:
     """Pixels along the image's axes, without colours; of a pyramid, of its finest level."""
     data = image.data[0] if image.multiscale else image.data
     return tuple(int(n) for n in data.shape[: image.ndim])
+
+
+def source_of(image: Image) -> Source:
+    """What a journal knows an image by: some of its pixels, where they are in memory."""
+    data = image.data[0] if image.multiscale else image.data
+    digest = hashlib.sha256()
+    known = isinstance(data, np.ndarray)
+    if known:
+        ends = [np.unique([0, n // 2, n - 1]) for n in data.shape]
+        digest.update(np.ascontiguousarray(data[np.ix_(*ends)]).tobytes())
+        middle = tuple(slice(n // 2, n // 2 + SAMPLE) for n in data.shape)
+        digest.update(np.ascontiguousarray(data[middle]).tobytes())
+    return Source(
+        name=image.name,
+        path=str(image.source.path or ""),
+        shape=shape_of(image),
+        dtype=str(data.dtype),
+        fingerprint=digest.hexdigest()[:16] if known else "",
+    )
 
 
 def spread(canvas: NDArray[Any], plane: Plane) -> NDArray[Any]:

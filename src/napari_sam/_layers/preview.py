@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 from napari_sam._layers.planes import ROLE, same_space, shifted, spread
 from napari_sam._predict import MaskPatch, Plane, paint
 
+SELECTED = 255
+SELECTED_COLOR = "#ffffff"
+OUTLINE = 2  # pixels
 PREVIEW_COLORS = ("#ffdc00", "#39cccc", "#f012be", "#ff851b", "#7fdbff", "#01ff70")
 
 
 def make_preview(image: Image) -> Labels:
     """An empty layer for masks that are not committed: as large as they are, no larger."""
     colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    colors[SELECTED] = SELECTED_COLOR
     colors.update(enumerate(PREVIEW_COLORS, start=1))
     return Labels(
         np.zeros((1,) * image.ndim, np.uint8),
@@ -39,6 +43,23 @@ def show_preview(
         return
     numbers = [i % len(PREVIEW_COLORS) + 1 for i in range(len(filled))]
     offset, canvas = paint(filled, numbers, np.uint8)
+    _place(preview, image, plane, offset, canvas)
+    preview.contour = 0
+
+
+def show_outlines(
+    preview: Labels, image: Image, *, plane: Plane | None, patches: Sequence[MaskPatch]
+) -> None:
+    """Show where objects are that are kept already."""
+    assert plane is not None
+    (y, x), canvas = paint(patches, [SELECTED] * len(patches), np.uint8)
+    _place(preview, image, plane, (y - 1, x - 1), np.pad(canvas, 1))
+    preview.contour = OUTLINE
+
+
+def _place(
+    preview: Labels, image: Image, plane: Plane, offset: tuple[int, int], canvas: NDArray[np.uint8]
+) -> None:
     preview.data = spread(canvas, plane)
     preview.translate = shifted(image, plane.lift(*offset))
     preview.visible = True

@@ -7,12 +7,21 @@ KEYS = (
     ("Click", "on the object"),
     ("Alt / Ctrl + click", "not this"),
     ("T", "points: + or -"),
+    ("H", "mask under the mouse"),
     ("C", "next candidate"),
+    ("M", "new, add, subtract ..."),
     ("Enter", "keep as label"),
     ("Escape", "clear prompts"),
-    ("Ctrl+Z", "undo"),
+    ("Ctrl+Z", "undo anything"),
+    ("Ctrl+Shift+Z", "redo"),
     ("3, then drag", "move a point"),
-    ("Delete", "remove selected"),
+    ("Delete", "remove a point"),
+    ("S", "select the object here"),
+    ("Shift+S", "select one more"),
+    ("O", "open it: prompts again"),
+    ("X", "delete the selected"),
+    ("N / Shift+N", "go through the review"),
+    ("R", "accept, and next"),
 )
 
 

@@ -2,7 +2,7 @@
 
 from qtpy.QtWidgets import QButtonGroup, QPushButton
 
-from napari_sam._panels.rows import Section, button, side_by_side
+from napari_sam._panels.rows import Section, button, check_box, side_by_side
 from napari_sam._session import Session, Tool
 
 TOOLS: tuple[tuple[Tool, str, str], ...] = (
@@ -13,7 +13,7 @@ TOOLS: tuple[tuple[Tool, str, str], ...] = (
 
 
 class PromptPanel(Section):
-    """Tools for points and boxes, undo, clear."""
+    """Tools for points and boxes, undo, redo, clear."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("Prompts")
@@ -24,15 +24,35 @@ class PromptPanel(Section):
             self.tools[tool] = made = button(text, tooltip, lambda t=tool: session.choose_tool(t))  # type: ignore[misc]
             made.setCheckable(True)
             group.addButton(made)
-        self.undo = button("Undo prompt", "Take back the last prompt. Ctrl+Z", session.undo_prompt)
+        self.each = check_box(
+            "Each point an object",
+            "Every positive point is an object of its own, negative points are beside all of them;"
+            " Enter keeps them all.",
+            session.set_each,
+        )
+        self.hover = check_box(
+            "Show before the click",
+            "Show the mask that a click under the mouse would give. Key H",
+            session.set_hovering,
+        )
+        self.undo = button(
+            "Undo", "Take back the last thing, whatever it was. Ctrl+Z", session.undo
+        )
+        self.redo = button("Redo", "Do again what was undone. Ctrl+Shift+Z", session.redo)
         self.clear = button("Clear", "Drop all prompts. Escape", session.clear)
         self.add_wide(side_by_side(*self.tools.values()))
-        self.add_wide(self.undo, self.clear)
+        self.add_wide(self.each)
+        self.add_wide(self.hover)
+        self.add_wide(self.undo, self.redo, self.clear)
         session.tool_changed.connect(self._show)
         session.prompts_changed.connect(self._show)
         self._show()
 
     def _show(self) -> None:
         self.tools[self._session.tool].setChecked(True)
-        self.undo.setEnabled(self._session.can_undo_prompt)
-        self.clear.setEnabled(bool(self._session.prompts))
+        session = self._session
+        self.each.setChecked(session.each)
+        self.hover.setChecked(session.hovering)
+        self.undo.setEnabled(session.can_undo)
+        self.redo.setEnabled(session.can_redo)
+        self.clear.setEnabled(bool(session.prompts) or session.document.draft.opened is not None)

@@ -6,6 +6,7 @@ from typing import cast
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFormLayout,
     QGroupBox,
@@ -95,6 +96,15 @@ def button(text: str, tooltip: str, on_click: Callable[[], None]) -> QPushButton
     made.setToolTip(tooltip)
     made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     made.clicked.connect(lambda *_: on_click())
+    return made
+
+
+def check_box(text: str, tooltip: str, on_toggled: Callable[[bool], None]) -> QCheckBox:
+    """A check box that does not take the keyboard from the canvas."""
+    made = QCheckBox(text)
+    made.setToolTip(tooltip)
+    made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    made.clicked.connect(lambda on: on_toggled(bool(on)))
     return made
 
 

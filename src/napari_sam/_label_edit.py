@@ -1,0 +1,241 @@
+"""What changed in an array of labels: where, from which label, to which. To be undone and stored.
+
+Knows arrays and bits; knows no layers and no objects. An edit costs what it touches: a bounding box
+and a packed bit a pixel for each pair of labels, never a whole array.
+"""
+
+import base64
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+Region = tuple[slice, ...]
+
+
+class LabelImage(Protocol):
+    """An array of labels that is read and written by region: a napari layer or plain numpy."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """The highest label that its dtype can hold."""
+        ...
+
+    @property
+    def locked(self) -> bool:
+        """Whether labels that are there must stay, whatever the session says."""
+        ...
+
+    def highest(self) -> int:
+        """The highest label that is in it, as far as is known."""
+        ...
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """A copy of a region."""
+        ...
+
+    def write(self, region: Region, values: NDArray[Any]) -> None:
+        """Replace a region."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """Pixels that went from one label to another.
+
+    Attributes
+    ----------
+    before, after
+        The labels; 0 is background.
+    offset, shape
+        The bounding box, in pixels of the array.
+    count
+        How many pixels.
+    bits
+        Which pixels of the box: a bit each in C order, packed, deflated.
+    """
+
+    before: int
+    after: int
+    offset: tuple[int, ...]
+    shape: tuple[int, ...]
+    count: int
+    bits: bytes
+
+    @property
+    def region(self) -> Region:
+        """The bounding box as slices."""
+        pairs = zip(self.offset, self.shape, strict=True)
+        return tuple(slice(start, start + length) for start, length in pairs)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which pixels of the box."""
+        packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
+        size = int(np.prod(self.shape))
+        return np.unpackbits(packed, count=size).astype(bool).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelEdit:
+    """All changes of one step; no pixel is in two of them."""
+
+    changes: tuple[Change, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the masks."""
+        return sum(len(change.bits) for change in self.changes)
+
+    @property
+    def region(self) -> Region:
+        """The bounding box of all changes; there must be one."""
+        return enclosing(change.region for change in self.changes)
+
+    def inverse(self) -> "LabelEdit":
+        """The edit that takes this one back."""
+        return LabelEdit(
+            tuple(
+                Change(one.after, one.before, one.offset, one.shape, one.count, one.bits)
+                for one in self.changes
+            )
+        )
+
+    def apply(self, labels: LabelImage) -> None:
+        """Write it, but only where a pixel still has the label that it is expected to have."""
+        if not self.changes:
+            return
+        region = self.region
+        values = labels.read(region)
+        old = values.copy()
+        for one in self.changes:
+            inner = tuple(
+                slice(part.start - whole.start, part.stop - whole.start)
+                for part, whole in zip(one.region, region, strict=True)
+            )
+            values[inner][one.mask & (old[inner] == one.before)] = one.after
+        labels.write(region, values)
+
+
+NO_EDIT = LabelEdit()
+
+
+def difference(
+    before: NDArray[Any], after: NDArray[Any], offset: Sequence[int] | None = None
+) -> LabelEdit:
+    """The edit that leads from one array to another of the same shape.
+
+    Parameters
+    ----------
+    before, after
+        Labels.
+    offset
+        Where the arrays begin in the array of all labels; None: they are all of it.
+    """
+    origin = tuple(offset) if offset is not None else (0,) * before.ndim
+    changed = before != after
+    if not changed.any():
+        return LabelEdit()
+    olds, old = np.unique(before[changed], return_inverse=True)
+    news, new = np.unique(after[changed], return_inverse=True)
+    pairs, index = np.unique(old * len(news) + new, return_inverse=True)
+    canvas = np.zeros(before.shape, np.int32)
+    canvas[changed] = index + 1
+    changes = []
+    for number, region in enumerate(find_objects(canvas)):
+        mask = canvas[region] == number + 1
+        i, j = divmod(int(pairs[number]), len(news))
+        place = tuple(int(o) + part.start for o, part in zip(origin, region, strict=True))
+        changes.append(
+            Change(int(olds[i]), int(news[j]), place, mask.shape, int(mask.sum()), _pack(mask))
+        )
+    return LabelEdit(tuple(changes))
+
+
+def _pack(mask: NDArray[np.bool_]) -> bytes:
+    return zlib.compress(np.packbits(mask).tobytes(), 1)
+
+
+def enclosing(regions: Iterable[Region]) -> Region:
+    """The smallest region that holds all of these."""
+
+    def both(one: Region, other: Region) -> Region:
+        pairs = zip(one, other, strict=True)
+        return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
+
+    return reduce(both, regions)
+
+
+def edit_to_json(edit: LabelEdit) -> list[list[Any]]:
+    """An edit as JSON values."""
+    return [
+        [
+            one.before,
+            one.after,
+            list(one.offset),
+            list(one.shape),
+            one.count,
+            base64.b64encode(one.bits).decode("ascii"),
+        ]
+        for one in edit.changes
+    ]
+
+
+def edit_from_json(value: Sequence[Sequence[Any]]) -> LabelEdit:
+    """What :func:`edit_to_json` gave."""
+    return LabelEdit(
+        tuple(
+            Change(before, after, tuple(offset), tuple(shape), count, base64.b64decode(bits))
+            for before, after, offset, shape, count, bits in value
+        )
+    )
+
+
+class ArrayLabels:
+    """A numpy array as a :class:`LabelImage`.
+
+    Parameters
+    ----------
+    data
+        Unsigned integers; written in place.
+    """
+
+    locked = False
+
+    def __init__(self, data: NDArray[Any]) -> None:
+        self.data = data
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Pixels along each axis."""
+        return self.data.shape
+
+    @property
+    def largest(self) -> int:
+        """The highest label that its dtype can hold."""
+        return int(np.iinfo(self.data.dtype).max)
+
+    def highest(self) -> int:
+        """The highest label that is in it."""
+        return int(self.data.max(initial=0))
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """A copy of a region."""
+        return self.data[region].copy()
+
+    def write(self, region: Region, values: NDArray[Any]) -> None:
+        """Replace a region."""
+        self.data[region] = values

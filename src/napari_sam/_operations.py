@@ -1,0 +1,333 @@
+"""What can be done to labels: put, remove, merge, split, reshape. Each says what should change.
+
+Knows arrays and records; writes nothing, remembers nothing. Shapes are changed plane by plane, in
+the two axes of the plane in which the object was made; islands are those of the whole object.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_sam._annotated import ObjectRecord
+from napari_sam._label_edit import LabelEdit, LabelImage, Region, difference, enclosing
+from napari_sam.errors import EditError
+
+Mode = Literal["new", "add", "subtract", "replace"]
+Reshape = Literal["fill holes", "largest island", "smooth", "grow", "shrink"]
+MOST_COUNTED = 1 << 20  # labels up to it are counted without sorting the pixels
+Position = tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """Masks to be written: ``canvas`` has numbers 1 to n, its first pixel lies at ``offset``.
+
+    All axes of the labels; 0 is not drawn on.
+    """
+
+    offset: tuple[int, ...]
+    canvas: NDArray[Any]
+
+    @property
+    def region(self) -> Region:
+        """Where it lies."""
+        pairs = zip(self.offset, self.canvas.shape, strict=True)
+        return tuple(slice(start, start + length) for start, length in pairs)
+
+    def on(self, region: Region) -> NDArray[Any]:
+        """The canvas on a region that holds it."""
+        whole = np.zeros([part.stop - part.start for part in region], self.canvas.dtype)
+        whole[_inside(self.region, region)] = self.canvas
+        return whole
+
+
+def put_new(
+    labels: LabelImage, drawing: Drawing, first: int, *, overwrite: bool
+) -> tuple[LabelEdit, dict[int, int]]:
+    """Write masks as new labels from ``first`` on, without gaps.
+
+    Returns
+    -------
+    edit, numbers
+        ``numbers``: number in the drawing -> label. A mask with no free pixel gets none.
+
+    Raises
+    ------
+    EditError
+        The dtype of the labels has no room.
+    """
+    before = labels.read(drawing.region)
+    free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
+    found = [int(n) for n in np.unique(free) if n]
+    if first + len(found) - 1 > labels.largest:
+        raise EditError(
+            f"There is no room for label {first + len(found) - 1}: these labels end at"
+            f" {labels.largest}. Choose another output."
+        )
+    new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
+    new[found] = np.arange(first, first + len(found))
+    after = np.where(free != 0, new[free], before)
+    return difference(before, after, drawing.offset), {
+        one: first + index for index, one in enumerate(found)
+    }
+
+
+def put_on(
+    labels: LabelImage, drawing: Drawing, target: ObjectRecord, mode: Mode, *, overwrite: bool
+) -> LabelEdit:
+    """Add to an object, subtract from it, or replace it."""
+    if mode not in get_args(Mode) or mode == "new":
+        raise ValueError(f"mode is {mode!r}; it must be 'add', 'subtract' or 'replace'.")
+    region = enclosing((drawing.region, target.slices))
+    before = labels.read(region)
+    drawn, own = drawing.on(region) != 0, before == target.number
+    after = before.copy()
+    if mode == "subtract":
+        after[drawn & own] = 0
+    else:
+        if mode == "replace":
+            after[own] = 0
+        after[drawn if overwrite else drawn & (after == 0)] = target.number
+    if not (after == target.number).any():
+        raise _nothing_left(target.number)
+    return difference(before, after, _start(region))
+
+
+def replace_labels(labels: LabelImage, records: Sequence[ObjectRecord], number: int) -> LabelEdit:
+    """Give all pixels of some objects this label; 0 deletes them."""
+    region = enclosing(record.slices for record in records)
+    before = labels.read(region)
+    chosen = np.isin(before, [record.number for record in records])
+    return difference(before, np.where(chosen, before.dtype.type(number), before), _start(region))
+
+
+def split(
+    labels: LabelImage, record: ObjectRecord, points: Sequence[Position], first: int
+) -> LabelEdit:
+    """Split an object: a part for each point, cut where it is narrow between them.
+
+    The part of the first point keeps the label; the others are ``first`` and on.
+
+    Raises
+    ------
+    EditError
+        Fewer than two points lie on different pixels of the object.
+    """
+    from skimage.segmentation import watershed
+
+    region = record.slices
+    before = labels.read(region)
+    mask = before == record.number
+    markers = np.zeros(mask.shape, np.int32)
+    count = 0
+    for point in points:
+        at = tuple(round(p) - s for p, s in zip(point, _start(region), strict=True))
+        inside = all(0 <= i < n for i, n in zip(at, mask.shape, strict=True))
+        if inside and mask[at] and not markers[at]:
+            count += 1
+            markers[at] = count
+    if count < 2:
+        raise EditError(
+            f"To split object {record.number}, put two or more points on it, one on each part."
+        )
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
+    parts = watershed(-depth, markers, mask=mask)
+    numbers = np.array([0, record.number, *range(first, first + count - 1)], before.dtype)
+    after = np.where(parts > 0, numbers[parts], before)
+    return difference(before, after, _start(region))
+
+
+def reshape(
+    labels: LabelImage,
+    records: Sequence[ObjectRecord],
+    how: Reshape,
+    amount: int = 1,
+    *,
+    overwrite: bool = False,
+) -> LabelEdit:
+    """Change the shape of objects one after the other.
+
+    Parameters
+    ----------
+    how
+        ``"fill holes"``; ``"largest island"`` drops all others; ``"smooth"``, ``"grow"`` and
+        ``"shrink"`` by ``amount`` pixels.
+    overwrite
+        Whether what grows may take pixels of other objects.
+
+    Raises
+    ------
+    EditError
+        Nothing would be left of an object.
+    """
+    if how not in get_args(Reshape):
+        raise ValueError(f"how is {how!r}; it must be of {get_args(Reshape)}.")
+    pads = [_padded(record, amount + 1, labels.shape) for record in records]
+    region = enclosing(pads)
+    before = labels.read(region)
+    after = before.copy()
+    for record, pad in zip(records, pads, strict=True):
+        part = after[_inside(pad, region)]
+        own = part == record.number
+        wanted = _SHAPES[how](own, record.axes, amount)
+        if not wanted.any():
+            raise _nothing_left(record.number)
+        part[own & ~wanted] = 0
+        part[wanted & ((part == 0) | overwrite)] = record.number
+    return difference(before, after, _start(region))
+
+
+def measure(
+    labels: LabelImage,
+    edit: LabelEdit,
+    known: Mapping[int, ObjectRecord],
+    axes: tuple[int, int],
+) -> dict[int, ObjectRecord | None]:
+    """Records of all objects that an edit has touched, after it was written; None: it is gone.
+
+    ``axes`` are those of records that were not known.
+    """
+    found: dict[int, ObjectRecord | None] = {}
+    gains: dict[int, list[Region]] = {}
+    balance: dict[int, int] = {}
+    losers = set()
+    for one in edit.changes:
+        if one.after:
+            gains.setdefault(one.after, []).append(one.region)
+            balance[one.after] = balance.get(one.after, 0) + one.count
+        if one.before:
+            losers.add(one.before)
+            balance[one.before] = balance.get(one.before, 0) - one.count
+    for number, change in balance.items():
+        record = known.get(number)
+        regions = gains.get(number, []) + ([] if record is None else [record.slices])
+        area = change + (0 if record is None else record.area)
+        if area <= 0 or not regions:
+            found[number] = None
+            continue
+        region = enclosing(regions)
+        if number in losers:
+            region = _tight(labels.read(region) == number, region)
+        place = tuple((part.start, part.stop) for part in region)
+        made = record or ObjectRecord(number, area, place, axes)
+        found[number] = replace(made, area=area, region=place)
+    return found
+
+
+def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]:
+    """Records of all objects in an array, read plane by plane along its first axis."""
+    records: dict[int, ObjectRecord] = {}
+    shape = labels.shape
+    for index in range(shape[0] if len(shape) > 2 else 1):
+        first = slice(index, index + 1) if len(shape) > 2 else slice(0, shape[0])
+        values = labels.read((first, *(slice(0, n) for n in shape[1:])))
+        for name, count, place in _census(values):
+            if name == 0:
+                continue
+            here = (slice(first.start + place[0].start, first.start + place[0].stop), *place[1:])
+            old = records.get(name)
+            region = here if old is None else enclosing((here, old.slices))
+            records[name] = ObjectRecord(
+                name,
+                count + (0 if old is None else old.area),
+                tuple((part.start, part.stop) for part in region),
+                axes,
+            )
+    return records
+
+
+def _census(values: NDArray[Any]) -> Iterator[tuple[int, int, Region]]:
+    """Label, pixels and bounding box of all objects in an array."""
+    names: NDArray[Any] | None = None
+    if int(values.max(initial=0)) > MOST_COUNTED or int(values.min(initial=0)) < 0:
+        names, inverse = np.unique(values, return_inverse=True)
+        values = inverse.reshape(values.shape) + 1
+    counts = np.bincount(values.ravel())
+    for index, place in enumerate(ndimage.find_objects(values.astype(np.int32)), start=1):
+        if place is not None:
+            name = index if names is None else int(names[index - 1])
+            yield name, int(counts[index]), place
+
+
+def _fill(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
+    filled = ndimage.binary_fill_holes(mask, structure=_cross(mask.ndim, axes))
+    return np.asarray(filled, bool)
+
+
+def _largest(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
+    islands, count = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
+    sizes = np.bincount(islands.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return np.asarray((islands == sizes.argmax()) & mask, bool)
+
+
+def _smooth(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
+    sigma = [float(amount) if axis in axes else 0.0 for axis in range(mask.ndim)]
+    blurred = ndimage.gaussian_filter(mask.astype(np.float32), sigma, mode="nearest")
+    return np.asarray(blurred > 0.5, bool)
+
+
+def _grow(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
+    grown = ndimage.binary_dilation(mask, _cross(mask.ndim, axes), iterations=amount)
+    return np.asarray(grown, bool)
+
+
+def _shrink(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
+    cross = _cross(mask.ndim, axes)  # the border of the image is no border of the object
+    shrunk = ndimage.binary_erosion(mask, cross, iterations=amount, border_value=1)
+    return np.asarray(shrunk, bool)
+
+
+_SHAPES = {
+    "fill holes": _fill,
+    "largest island": _largest,
+    "smooth": _smooth,
+    "grow": _grow,
+    "shrink": _shrink,
+}
+
+
+def _cross(ndim: int, axes: tuple[int, int]) -> NDArray[np.bool_]:
+    """Neighbours along the two axes of a plane."""
+    cross = np.zeros((3,) * ndim, bool)
+    middle = [1] * ndim
+    for axis in axes:
+        for step in (0, 1, 2):
+            cross[(*middle[:axis], step, *middle[axis + 1 :])] = True
+    return cross
+
+
+def _padded(record: ObjectRecord, by: int, shape: tuple[int, ...]) -> Region:
+    """The bounding box with room around it, in the plane of the object."""
+    return tuple(
+        slice(max(0, start - by), min(shape[axis], stop + by))
+        if axis in record.axes
+        else slice(start, stop)
+        for axis, (start, stop) in enumerate(record.region)
+    )
+
+
+def _tight(mask: NDArray[np.bool_], region: Region) -> Region:
+    """The bounding box of a mask that lies on a region."""
+    (place,) = ndimage.find_objects(mask.astype(np.int8))
+    return tuple(
+        slice(whole.start + part.start, whole.start + part.stop)
+        for part, whole in zip(place, region, strict=True)
+    )
+
+
+def _inside(part: Region, whole: Region) -> Region:
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
+
+
+def _start(region: Region) -> tuple[int, ...]:
+    return tuple(int(part.start) for part in region)
+
+
+def _nothing_left(number: int) -> EditError:
+    return EditError(f"Nothing would be left of object {number}: delete it instead.")

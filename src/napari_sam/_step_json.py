@@ -1,0 +1,80 @@
+"""Steps as JSON values: only what came after; what was before is known from the steps before.
+
+Knows steps, records and prompts; knows no files.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from napari_sam._annotated import ObjectRecord
+from napari_sam._history import Draft, Step
+from napari_sam._label_edit import edit_from_json, edit_to_json
+from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+
+
+def step_to_json(step: Step) -> dict[str, Any]:
+    """A step as JSON values."""
+    value: dict[str, Any] = {"name": step.name}
+    if step.draft[0] != step.draft[1]:
+        after = step.draft[1]
+        value["draft"] = {"prompts": prompts_to_json(after.prompts), "opened": after.opened}
+    if step.objects:
+        value["objects"] = {
+            str(number): None if after is None else _record_to_json(after)
+            for number, (_, after) in step.objects.items()
+        }
+    if step.edit:
+        value["edit"] = edit_to_json(step.edit)
+    if step.details:
+        value["details"] = dict(step.details)
+    return value
+
+
+def step_from_json(
+    value: Mapping[str, Any], draft: Draft, objects: Mapping[int, ObjectRecord]
+) -> Step:
+    """What :func:`step_to_json` gave; ``draft`` and ``objects`` as they were before the step."""
+    after = draft
+    if "draft" in value:
+        said = value["draft"]
+        after = Draft(prompts_from_json(said["prompts"]), said["opened"])
+    records = {
+        int(number): (
+            objects.get(int(number)),
+            None if record is None else _record_from_json(int(number), record),
+        )
+        for number, record in value.get("objects", {}).items()
+    }
+    edit = edit_from_json(value.get("edit", []))
+    return Step(value["name"], (draft, after), records, edit, value.get("details", {}))
+
+
+def prompts_to_json(prompts: PromptSet) -> dict[str, Any]:
+    """Points with their sign, and boxes; pixels of the image, all axes."""
+    return {
+        "points": [[list(one.position), one.positive] for one in prompts.points],
+        "boxes": [[list(one.low), list(one.high)] for one in prompts.boxes],
+    }
+
+
+def prompts_from_json(value: Mapping[str, Any]) -> PromptSet:
+    """What :func:`prompts_to_json` gave."""
+    return PromptSet(
+        tuple(PointPrompt(tuple(at), positive) for at, positive in value["points"]),
+        tuple(BoxPrompt(tuple(low), tuple(high)) for low, high in value["boxes"]),
+    )
+
+
+def _record_to_json(record: ObjectRecord) -> dict[str, Any]:
+    plain = {key: value for key, value in vars(record).items() if key != "number"}
+    return {**plain, "prompts": prompts_to_json(record.prompts)}
+
+
+def _record_from_json(number: int, value: Mapping[str, Any]) -> ObjectRecord:
+    known = {
+        **value,
+        "region": tuple(tuple(pair) for pair in value["region"]),
+        "axes": tuple(value["axes"]),
+        "prompts": prompts_from_json(value["prompts"]),
+    }
+    return ObjectRecord(number, **known)
