@@ -58,6 +58,17 @@ def test_an_edit_leads_there_and_back():
     assert sum(one.count for one in edit.changes) == (before != after).sum()
 
 
+def test_large_and_negative_labels_are_told_apart():
+    before = np.array([[-5, 1 << 40, 3], [0, 0, 3]])
+    after = np.array([[7, 2, 3], [1 << 40, 0, -5]])
+    labels = ArrayLabels(before.copy())
+    edit = difference(before, after)
+    edit.apply(labels)
+    assert np.array_equal(labels.data, after)
+    edit.inverse().apply(labels)
+    assert np.array_equal(labels.data, before)
+
+
 def test_no_difference_is_no_edit():
     same = np.ones((4, 5), int)
     assert not difference(same, same)
@@ -387,7 +398,7 @@ def test_labels_that_are_there_are_listed():
     assert document.next_number == 8
 
 
-@pytest.mark.parametrize(("low", "high"), [(5, 900), (1 << 21, 1 << 30)])
+@pytest.mark.parametrize(("low", "high"), [(5, 900), (1 << 23, 1 << 30)])
 def test_the_survey_counts_small_and_large_numbers_alike(low, high):
     rng = np.random.default_rng(0)
     data = rng.choice(np.array([0, low, high], np.uint32), (4, 20, 30))

@@ -1,6 +1,8 @@
 """Jobs in threads: the newest wins, cancelling is no error, errors are values."""
 
+import sys
 import threading
+import types
 
 import pytest
 
@@ -163,3 +165,8 @@ def test_one_core_is_left_to_the_window(monkeypatch):
     leave_a_core()
     assert torch.get_num_threads() == 3
     torch.set_num_threads(before)
+
+
+def test_a_torch_that_is_just_being_imported_is_left_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))  # as another thread has it
+    leave_a_core()

@@ -702,3 +702,42 @@ def test_another_image_is_not_offered_the_work_of_this(open_dock, qtbot):
     qtbot.waitUntil(lambda: not other.looks.running, timeout=LONG_MS)
     qtbot.wait(50)
     assert other.keeper.offer is None
+
+
+def test_a_window_that_was_killed_loses_nothing(open_dock, qtbot):
+    code = """
+import os, signal
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+import numpy as np
+from qtpy.QtWidgets import QApplication
+app = QApplication([])
+from napari.components import ViewerModel
+from napari_sam._widget import SegmentAnything
+from napari_sam.testing import FakePredictor
+viewer = ViewerModel()
+data = np.random.default_rng(7).integers(0, 255, (80, 100)).astype(np.uint8)
+viewer.add_image(data, name="image")
+dock = SegmentAnything(viewer, load=lambda _: FakePredictor())
+dock.show()
+while "prompts: points" not in viewer.layers:
+    app.processEvents()
+for x in (20, 80):
+    viewer.layers["prompts: points"].add((40, x))
+    while dock.session.response is None:
+        app.processEvents()
+    dock.session.commit()
+viewer.layers["image labels"].paint((10, 10), 0)
+viewer.layers["prompts: points"].add((10, 50))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -9, done.stderr
+    dock = open_dock(np.random.default_rng(7).integers(0, 255, (80, 100)).astype(np.uint8))
+    qtbot.waitUntil(dock.restore_panel.isVisible, timeout=LONG_MS)
+    dock.restore_panel.restore.click()
+    qtbot.waitUntil(lambda: len(dock.session.document.objects) == 2, timeout=LONG_MS)
+    assert dock.viewer.layers["image labels"].data[40, 80] == 2
+    assert dock.viewer.layers["prompts: points"].data.tolist() == [[10, 50]]
+    assert [step.name for step in dock.session.document.history] == [
+        "prompts", "commit", "prompts", "commit", "prompts",
+    ]  # fmt: skip

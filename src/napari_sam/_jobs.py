@@ -181,5 +181,6 @@ def leave_a_core() -> None:
     Called before each step of a job: the first step of the first job is what imports torch.
     """
     torch = sys.modules.get("torch")
-    if torch is not None:
+    # Not while another job is importing it.
+    if torch is not None and hasattr(torch, "set_num_threads"):
         torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))

@@ -13,12 +13,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam._annotated import ObjectRecord
-from napari_sam._label_edit import LabelEdit, LabelImage, Region, difference, enclosing
+from napari_sam._label_edit import (
+    MOST_COUNTED,
+    LabelEdit,
+    LabelImage,
+    Region,
+    difference,
+    distinct,
+    enclosing,
+)
 from napari_sam.errors import EditError
 
 Mode = Literal["new", "add", "subtract", "replace"]
 Reshape = Literal["fill holes", "largest island", "smooth", "grow", "shrink"]
-MOST_COUNTED = 1 << 20  # labels up to it are counted without sorting the pixels
 Position = tuple[float, ...]
 
 
@@ -62,7 +69,7 @@ def put_new(
     """
     before = labels.read(drawing.region)
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
-    found = [int(n) for n in np.unique(free) if n]
+    found = [int(n) for n in distinct(free.ravel())[0] if n]
     if first + len(found) - 1 > labels.largest:
         raise EditError(
             f"There is no room for label {first + len(found) - 1}: these labels end at"

@@ -20,6 +20,7 @@ from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._review import Review
 
 COLUMNS = ("Id", "Class", "Area", "Score", "Seen")
+WIDEST = ("00000", "", "0,000,000", "Score v", "Seen v")
 FILTERS = (
     ("all", "All"),
     ("unreviewed", "Not reviewed"),
@@ -144,8 +145,10 @@ class ObjectsPanel(QWidget):
         assert rows is not None
         assert columns is not None
         rows.setVisible(False)
-        columns.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        for index, widest in enumerate(WIDEST):  # by their content would measure every row
+            columns.resizeSection(index, self.fontMetrics().horizontalAdvance(widest) + 12)
         columns.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.table.setMinimumHeight(LEAST_ROWS * rows.defaultSectionSize())
         self.table.clicked.connect(self._on_clicked)
