@@ -371,7 +371,7 @@ def _job(
 def _links(iou: float | None, gap: int | None, min_size: int | None, apart: bool) -> "LinkParams":
     from napari_sam.volume.link import LinkParams
 
-    given = {"iou": iou, "gap": gap, "min_size": min_size, "planes_apart": apart}
+    given: dict[str, Any] = {"iou": iou, "gap": gap, "min_size": min_size, "planes_apart": apart}
     return LinkParams(**{key: value for key, value in given.items() if value is not None})
 
 

@@ -158,6 +158,8 @@ def _threshold_jobs(
     frame: Frame, low_res_hw: Floats, region: Region, out: Mask
 ) -> list[Callable[[], None]]:
     """Jobs that write which logits of a region are above 0, some rows of it each."""
+    if not out.size:
+        return []
     rows, columns = region
     step = max(BLOCK, -(-(rows.stop - rows.start) // PIECES))
     return [

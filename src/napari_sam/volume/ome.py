@@ -275,7 +275,8 @@ def _metadata(
         values = {"version": "0.5", "multiscales": [multiscale], "image-label": label}
         return {"ome": _dump(v05.LabelImage.model_validate(values))}
     multiscale["version"] = "0.4"
-    values = {"multiscales": [multiscale], "image-label": {**label, "version": "0.4"}}
+    label["version"] = "0.4"
+    values = {"multiscales": [multiscale], "image-label": label}
     return _dump(v04.LabelImage.model_validate(values))
 
 
