@@ -1,0 +1,113 @@
+"""What the bundled model's score head sees of a prompt's masks, in slices: for ``packed_micro.py``.
+
+Equals ``gather_evidence``: all that is seen of a mask are sums over four kinds of places which
+have none in common, so that the slices' sums add up. Knows torch and the plain modules. Suffixes:
+M masks, C channels, K kinds of places, h x w cells, and N = 4 * P quarters of cells in the order
+of the cells.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_sam.core.modeling.micro_score_head import (
+    CERTAIN,
+    overlaps,
+    sharpness,
+    widen,
+)
+
+HALO = 1  # rows of cells next to a slice that its kinds of places depend on: two quarters
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Sums over a slice of the masks.
+
+    Attributes
+    ----------
+    count, probability
+        (K, M) places, and the probabilities there. Kinds: deep inside, the border's inner side,
+        its outer side, the rest of the ring around it.
+    features
+        (K, M, C) of the finer features there.
+    wide, sure
+        (M,) places that may belong to the mask, that surely do.
+    both
+        (M, M) places in both of two masks.
+    """
+
+    count: Tensor
+    probability: Tensor
+    features: Tensor
+    wide: Tensor
+    sure: Tensor
+    both: Tensor
+
+
+def look_at(logits_MHW: Tensor, quarters_MN: Tensor, fine_NC: Tensor, rows: slice) -> Seen:
+    """Sums over some rows of cells.
+
+    Parameters
+    ----------
+    logits_MHW
+        All of the masks.
+    quarters_MN, fine_NC
+        The same logits and the features of these rows, in the order of the cells.
+    rows
+        Rows of cells.
+    """
+    masks = len(logits_MHW)
+    places = _kinds(logits_MHW, rows)
+    # Still a byte each while they are put in the order of the cells.
+    in_order = places.view(*places.shape[:2], rows.stop - rows.start, 2, -1, 2).transpose(3, 4)
+    places_XN = in_order.reshape(-1, len(fine_NC)).float()
+    inside = places_XN[:masks] + places_XN[masks : 2 * masks]
+    probability = quarters_MN.sigmoid()
+    return Seen(
+        count=places_XN.sum(-1).view(-1, masks),
+        probability=(places_XN @ probability.t()).view(-1, masks, masks).diagonal(0, 1, 2),
+        features=(places_XN @ fine_NC).view(-1, masks, fine_NC.shape[1]),
+        wide=(probability > CERTAIN).float().sum(-1),
+        sure=(probability > 1 - CERTAIN).float().sum(-1),
+        both=inside @ inside.t(),
+    )
+
+
+def evidence_of(iou_token_D: Tensor, mask_tokens_MD: Tensor, seen: list[Seen]) -> Tensor:
+    """All that the head sees of each mask, (M, E): see ``gather_evidence``."""
+    count, probability, features, wide, sure, both = (
+        torch.stack([getattr(each, name) for each in seen]).sum(0)
+        for name in ("count", "probability", "features", "wide", "sure", "both")
+    )
+    area, border = count[0] + count[1], count[1] + count[2]
+
+    def mean(*kinds: int) -> Tensor:
+        return probability[list(kinds)].sum(0) / count[list(kinds)].sum(0).clamp(min=1)
+
+    inside, ring, inner, outer, deep = mean(0, 1), mean(2, 3), mean(1), mean(2), mean(0)
+    regions = torch.stack([features[[0, 1]], features[[2, 3]], features[[1, 2]]]).sum(1)
+    areas = torch.stack([area, count[2] + count[3], border])
+    pooled = regions / areas.clamp(min=1)[..., None]
+    return torch.cat(
+        [
+            iou_token_D.expand(len(mask_tokens_MD), -1),
+            mask_tokens_MD,
+            sharpness(area, border, wide, sure, (inside, ring, inner, outer, deep)),
+            overlaps(both[None], area[None])[0],
+            pooled.transpose(0, 1).flatten(1),
+        ],
+        -1,
+    )
+
+
+def _kinds(logits_MHW: Tensor, rows: slice) -> Tensor:
+    """Which places of some rows of cells are of which kind, (K, M, H, W) bool."""
+    top = max(0, rows.start - HALO)
+    inside = logits_MHW[:, 2 * top : 2 * (rows.stop + HALO)] > 0
+    wider, outside = widen(inside), ~inside
+    narrower, widest = ~widen(outside), widen(wider)
+    kinds = torch.stack([narrower, inside & ~narrower, wider & outside, widest & ~wider])
+    first = 2 * (rows.start - top)
+    return kinds[:, :, first : first + 2 * (rows.stop - rows.start)]
