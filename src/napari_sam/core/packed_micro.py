@@ -51,14 +51,13 @@ T = TypeVar("T")
 class Workspace:
     """Memory for one prompt at a time: new pages from the system cost as much as the arithmetic.
 
-    ``cells`` (P, D), the dense prompt's ``codes`` (R, P), and of the cells' quarters the features
-    ``fine`` (4 * P, C) and the logits ``quarters`` (M, 4 * P).
+    ``cells`` (P, D), the dense prompt's ``codes`` (R, P) and the features ``fine`` (4 * P, C) at
+    the masks' resolution.
     """
 
     cells: Tensor
     codes: Tensor
     fine: Tensor
-    quarters: Tensor
 
 
 class PackedMicroDecoder:
@@ -142,7 +141,6 @@ class PackedMicroDecoder:
                 torch.empty_like(cells_PD),
                 cells_PD.new_empty(self.dense.rank, count),
                 cells_PD.new_empty(4 * count, self.upscale.width),
-                cells_PD.new_empty(NUM_MASKS, 4 * count),
             )
         return spare
 
@@ -190,20 +188,17 @@ class PackedMicroDecoder:
     ) -> list[Seen]:
         """Masks into ``out`` (M, 2h, 2w); returns what the score head needs of them."""
         h, w = side.grid
-        image = out.view(NUM_MASKS, h, 2, w, 2)
-        fine, quarters = workspace.fine, workspace.quarters
+        fine = workspace.fine.view(2 * h, 2 * w, -1)
 
         def draw(rows: slice) -> None:
             part = slice(rows.start * w, rows.stop * w)
-            these = slice(4 * part.start, 4 * part.stop)
+            these = slice(2 * rows.start, 2 * rows.stop)
             self.upscale(workspace.cells[part], side.skip[part], out=fine[these])
-            torch.mm(kernels_MC, fine[these].t(), out=quarters[:, these])
-            made = quarters[:, these].view(NUM_MASKS, -1, w, 2, 2)
-            image[:, rows].copy_(made.transpose(2, 3))
+            made = out[:, these].flatten(1)
+            torch.mm(kernels_MC, fine[these].flatten(0, 1).t(), out=made)
 
         def look(rows: slice) -> Seen:
-            these = slice(4 * rows.start * w, 4 * rows.stop * w)
-            return look_at(out, quarters[:, these], fine[these], rows)
+            return look_at(out, fine, slice(2 * rows.start, 2 * rows.stop))
 
         _in_slices(draw, h, run, most=max(1, CELLS_AT_ONCE // w))
         return _in_slices(look, h, run, most=max(1, CELLS_AT_ONCE // w))

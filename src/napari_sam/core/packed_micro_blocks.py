@@ -217,10 +217,15 @@ class FoldedUpscale:
         return self._centre(quarters.reshape(h * w, -1) + self.bias)
 
     def __call__(self, cells_PD: Tensor, skip_PC: Tensor, *, out: Tensor) -> None:
-        """Features of the quarters of the cells, into ``out`` (4 * P, C)."""
-        torch.addmm(skip_PC, cells_PD, self.weight, out=out.view(skip_PC.shape))
-        spread = torch.linalg.vector_norm(out, dim=-1, keepdim=True)
-        out *= (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
+        """Features of the quarters of some rows of w cells, into ``out`` (2 * rows, 2 * w, C)."""
+        fine = torch.addmm(skip_PC, cells_PD, self.weight).view(-1, self.width)
+        spread = torch.linalg.vector_norm(fine, dim=-1, keepdim=True)
+        factor = (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
+        rows = out.view(-1, 2, out.shape[1] // 2, 2, self.width)
+        fine, factor = (
+            x.view(len(rows), -1, 2, 2, x.shape[-1]).transpose(1, 2) for x in (fine, factor)
+        )
+        torch.mul(fine, factor, out=rows)
         torch.addcmul(self.norm.bias, out, self.norm.weight, out=out)
         torch.ops.aten.gelu_(out)
 

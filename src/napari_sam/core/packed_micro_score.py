@@ -2,8 +2,7 @@
 
 Equals ``gather_evidence``: all that is seen of a mask are sums over four kinds of places which
 have none in common, so that the slices' sums add up. Knows torch and the plain modules. Suffixes:
-M masks, C channels, K kinds of places, h x w cells, and N = 4 * P quarters of cells in the order
-of the cells.
+M masks, C channels, K kinds of places, X = K * M.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from napari_sam.core.modeling.micro_score_head import (
     widen,
 )
 
-HALO = 1  # rows of cells next to a slice that its kinds of places depend on: two quarters
+HALO = 2  # rows next to a slice that its kinds of places depend on
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,31 +45,19 @@ class Seen:
     both: Tensor
 
 
-def look_at(logits_MHW: Tensor, quarters_MN: Tensor, fine_NC: Tensor, rows: slice) -> Seen:
-    """Sums over some rows of cells.
-
-    Parameters
-    ----------
-    logits_MHW
-        All of the masks.
-    quarters_MN, fine_NC
-        The same logits and the features of these rows, in the order of the cells.
-    rows
-        Rows of cells.
-    """
+def look_at(logits_MHW: Tensor, fine_HWC: Tensor, rows: slice) -> Seen:
+    """Sums over some rows of the masks."""
     masks = len(logits_MHW)
-    places = _kinds(logits_MHW, rows)
-    # Still a byte each while they are put in the order of the cells.
-    in_order = places.view(*places.shape[:2], rows.stop - rows.start, 2, -1, 2).transpose(3, 4)
-    places_XN = in_order.reshape(-1, len(fine_NC)).float()
+    places_XN = _kinds(logits_MHW, rows).flatten(2).flatten(0, 1).float()
     inside = places_XN[:masks] + places_XN[masks : 2 * masks]
-    probability = quarters_MN.sigmoid()
+    probability = logits_MHW[:, rows].sigmoid().flatten(1)
+    features = places_XN @ fine_HWC[rows].flatten(0, 1)
     return Seen(
         count=places_XN.sum(-1).view(-1, masks),
         probability=(places_XN @ probability.t()).view(-1, masks, masks).diagonal(0, 1, 2),
-        features=(places_XN @ fine_NC).view(-1, masks, fine_NC.shape[1]),
-        wide=(probability > CERTAIN).float().sum(-1),
-        sure=(probability > 1 - CERTAIN).float().sum(-1),
+        features=features.view(-1, masks, features.shape[1]),
+        wide=(probability > CERTAIN).sum(-1),
+        sure=(probability > 1 - CERTAIN).sum(-1),
         both=inside @ inside.t(),
     )
 
@@ -103,11 +90,17 @@ def evidence_of(iou_token_D: Tensor, mask_tokens_MD: Tensor, seen: list[Seen]) -
 
 
 def _kinds(logits_MHW: Tensor, rows: slice) -> Tensor:
-    """Which places of some rows of cells are of which kind, (K, M, H, W) bool."""
+    """Which places of some rows are of which kind, (K, M, H, W), 0 or 1 in bytes."""
     top = max(0, rows.start - HALO)
-    inside = logits_MHW[:, 2 * top : 2 * (rows.stop + HALO)] > 0
+    masks = len(logits_MHW)
+    # A bit a mask: all masks are widened at once, and bytes are turned to floats, which takes a
+    # seventh of the time that it takes for bools.
+    bits = (1 << torch.arange(masks, dtype=torch.uint8))[:, None, None]
+    above = (logits_MHW[:, top : rows.stop + HALO] > 0).view(torch.uint8)
+    inside = (above * bits).sum(0, dtype=torch.uint8)
     wider, outside = widen(inside), ~inside
     narrower, widest = ~widen(outside), widen(wider)
-    kinds = torch.stack([narrower, inside & ~narrower, wider & outside, widest & ~wider])
-    first = 2 * (rows.start - top)
-    return kinds[:, :, first : first + 2 * (rows.stop - rows.start)]
+    kinds = [narrower, inside & ~narrower, wider & outside, widest & ~wider]
+    first = rows.start - top
+    stacked = torch.stack([each[first : first + rows.stop - rows.start] for each in kinds])
+    return stacked[:, None].bitwise_and(bits).clamp_(max=1)

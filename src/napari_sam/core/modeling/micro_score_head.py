@@ -84,16 +84,16 @@ def mask_regions(logits_BMHW: Tensor) -> Tensor:
     return torch.stack([inside, widen(wider) & ~inside, wider & ~narrower], 1).float()
 
 
-def widen(mask_BMHW: Tensor) -> Tensor:
-    """The mask and all 8-neighbours of its cells."""
-    # Shifts of bools: max-pooling takes ten times longer on CPUs.
+def widen(mask: Tensor) -> Tensor:
+    """The mask and all 8-neighbours of its cells, (..., H, W); bools, or bytes of a bit a mask."""
+    # Shifts: max-pooling takes ten times longer on CPUs.
     for axis in (-2, -1):
-        length = mask_BMHW.shape[axis] - 1
-        wider = mask_BMHW.clone()
-        wider.narrow(axis, 1, length).logical_or_(mask_BMHW.narrow(axis, 0, length))
-        wider.narrow(axis, 0, length).logical_or_(mask_BMHW.narrow(axis, 1, length))
-        mask_BMHW = wider
-    return mask_BMHW
+        length = mask.shape[axis] - 1
+        wider = mask.clone()
+        wider.narrow(axis, 1, length).bitwise_or_(mask.narrow(axis, 0, length))
+        wider.narrow(axis, 0, length).bitwise_or_(mask.narrow(axis, 1, length))
+        mask = wider
+    return mask
 
 
 @torch.no_grad()
