@@ -28,7 +28,7 @@ from napari_sam.core.packed_micro_blocks import (
     Hypernetworks,
 )
 from napari_sam.core.packed_micro_prompt import DenseEncoder, DensePrompt, ImageSide
-from napari_sam.core.packed_micro_score import Seen, evidence_of, look_at
+from napari_sam.core.packed_micro_score import Seen, evidence_of, kinds_of, look_at
 from napari_sam.core.recent import Recent
 from napari_sam.core.threads import (
     Run,
@@ -165,7 +165,7 @@ class PackedMicroDecoder:
             dense.fill(part)
             return ask(part)
 
-        found = _in_slices(begin, len(cells), run)
+        found = _in_slices(begin, len(cells), run, most=2 * CELLS_AT_ONCE)
         tokens = block.update_tokens(tokens, block.first_answers(found, dense))
         update = block.first_cell_update(tokens, token_pe, side, dense)
         for block in self.blocks[1:]:
@@ -197,11 +197,13 @@ class PackedMicroDecoder:
             made = out[:, these].flatten(1)
             torch.mm(kernels_MC, fine[these].flatten(0, 1).t(), out=made)
 
-        def look(rows: slice) -> Seen:
-            return look_at(out, fine, slice(2 * rows.start, 2 * rows.stop))
-
         _in_slices(draw, h, run, most=max(1, CELLS_AT_ONCE // w))
-        return _in_slices(look, h, run, most=max(1, CELLS_AT_ONCE // w))
+        kinds = kinds_of(out)
+
+        def look(rows: slice) -> Seen:
+            return look_at(out[:, rows], kinds[:, :, rows], fine[rows])
+
+        return _in_slices(look, 2 * h, run, most=max(1, 4 * CELLS_AT_ONCE // w))
 
 
 def _renew(

@@ -17,8 +17,6 @@ from napari_sam.core.modeling.micro_score_head import (
     widen,
 )
 
-HALO = 2  # rows next to a slice that its kinds of places depend on
-
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -45,13 +43,25 @@ class Seen:
     both: Tensor
 
 
-def look_at(logits_MHW: Tensor, fine_HWC: Tensor, rows: slice) -> Seen:
-    """Sums over some rows of the masks."""
+def kinds_of(logits_MHW: Tensor) -> Tensor:
+    """Which places are of which kind, (K, M, H, W), 0 or 1 in bytes."""
+    # A bit a mask: all masks are widened at once. Bytes, since bools take seven times longer to
+    # become floats.
+    bits = (1 << torch.arange(len(logits_MHW), dtype=torch.uint8))[:, None, None]
+    inside = ((logits_MHW > 0).view(torch.uint8) * bits).sum(0, dtype=torch.uint8)
+    wider, outside = widen(inside), ~inside
+    narrower, widest = ~widen(outside), widen(wider)
+    kinds = torch.stack([narrower, inside & ~narrower, wider & outside, widest & ~wider])
+    return kinds[:, None].bitwise_and(bits).clamp_(max=1)
+
+
+def look_at(logits_MHW: Tensor, kinds_KMHW: Tensor, fine_HWC: Tensor) -> Seen:
+    """Sums over some rows of the masks, with their kinds and the features there."""
     masks = len(logits_MHW)
-    places_XN = _kinds(logits_MHW, rows).flatten(2).flatten(0, 1).float()
+    places_XN = kinds_KMHW.flatten(2).flatten(0, 1).float()
     inside = places_XN[:masks] + places_XN[masks : 2 * masks]
-    probability = logits_MHW[:, rows].sigmoid().flatten(1)
-    features = places_XN @ fine_HWC[rows].flatten(0, 1)
+    probability = logits_MHW.sigmoid().flatten(1)
+    features = places_XN @ fine_HWC.flatten(0, 1)
     return Seen(
         count=places_XN.sum(-1).view(-1, masks),
         probability=(places_XN @ probability.t()).view(-1, masks, masks).diagonal(0, 1, 2),
@@ -87,20 +97,3 @@ def evidence_of(iou_token_D: Tensor, mask_tokens_MD: Tensor, seen: list[Seen]) -
         ],
         -1,
     )
-
-
-def _kinds(logits_MHW: Tensor, rows: slice) -> Tensor:
-    """Which places of some rows are of which kind, (K, M, H, W), 0 or 1 in bytes."""
-    top = max(0, rows.start - HALO)
-    masks = len(logits_MHW)
-    # A bit a mask: all masks are widened at once, and bytes are turned to floats, which takes a
-    # seventh of the time that it takes for bools.
-    bits = (1 << torch.arange(masks, dtype=torch.uint8))[:, None, None]
-    above = (logits_MHW[:, top : rows.stop + HALO] > 0).view(torch.uint8)
-    inside = (above * bits).sum(0, dtype=torch.uint8)
-    wider, outside = widen(inside), ~inside
-    narrower, widest = ~widen(outside), widen(wider)
-    kinds = [narrower, inside & ~narrower, wider & outside, widest & ~wider]
-    first = rows.start - top
-    stacked = torch.stack([each[first : first + rows.stop - rows.start] for each in kinds])
-    return stacked[:, None].bitwise_and(bits).clamp_(max=1)
