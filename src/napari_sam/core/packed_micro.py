@@ -19,6 +19,7 @@ from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam, best_answers, fill_poor, join_boxes
 from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
+from napari_sam.core.native.cells import can_exchange, exchanger
 from napari_sam.core.packed_click import Found
 from napari_sam.core.packed_micro_blocks import (
     CellUpdate,
@@ -215,9 +216,15 @@ def _renew(
 ) -> Callable[[slice], Found]:
     """What gives a slice of cells their next values; returns what tokens find in them."""
     questions = attention.questions(tokens_TD)
+    exchange = update.exchange()
+    if can_exchange(exchange.offers, questions):
+        pass_over = exchanger(exchange, questions)
+        return lambda part: Found(
+            *pass_over(update.before(part), cells_PD[part], side.positions[part])
+        )
 
     def renew(part: slice) -> Found:
-        renewed = update(part)
+        renewed = update.after(part)
         cells_PD[part] = renewed
         return attention.ask(questions @ (renewed + side.positions[part]).t(), renewed)
 

@@ -10,6 +10,8 @@ d channels of a head, G = H * T, R rank of the dense prompt (its last row is a c
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +21,28 @@ from napari_sam.core.modeling.micro_mask_decoder import (
     MicroMaskDecoder,
     TwoWayBlock,
 )
+from napari_sam.core.native.cells import Exchange
 from napari_sam.core.packed_click import Found, join, weigh_
 from napari_sam.core.packed_micro_prompt import DensePrompt, ImageSide
 
-CellUpdate = Callable[[slice], Tensor]
 FirstAsk = Callable[[slice], Found]
+
+
+@dataclass(frozen=True, eq=False)
+class CellUpdate:
+    """The image's half of a block, by slices of the cells.
+
+    Attributes
+    ----------
+    before, after
+        The cells of a slice before and after it, (p, D).
+    exchange
+        What leads from one to the other.
+    """
+
+    before: Callable[[slice], Tensor]
+    after: Callable[[slice], Tensor]
+    exchange: Callable[[], Exchange]
 
 
 class FoldedAttention:
@@ -126,16 +145,22 @@ class FoldedBlock:
         self, tokens: Tensor, token_pe: Tensor, cells: Tensor, positions: Tensor
     ) -> CellUpdate:
         """The next value of a slice of cells, (p, D)."""
-        folded, bias = self.to_token.offers(tokens + token_pe)
-        gifts = self.to_token.gifts(tokens)
+        exchange = self._exchange(tokens, token_pe)
 
-        def update(part: slice) -> Tensor:
-            logits = torch.addmm(bias, folded, (cells[part] + positions[part]).t())
+        def after(part: slice) -> Tensor:
+            keys = cells[part] + positions[part]
+            logits = torch.addmm(exchange.bias, exchange.offers, keys.t())
             weights = self.to_token.softmax_over_tokens(logits)
-            out: Tensor = self.plain.norms[3](torch.addmm(cells[part], weights.t(), gifts))
+            out: Tensor = exchange.norm(torch.addmm(cells[part], weights.t(), exchange.gifts))
             return out
 
-        return update
+        return CellUpdate(lambda part: cells[part], after, lambda: exchange)
+
+    def _exchange(self, tokens: Tensor, token_pe: Tensor) -> Exchange:
+        offers, bias = self.to_token.offers(tokens + token_pe)
+        norm = self.plain.norms[3]
+        assert isinstance(norm, nn.LayerNorm)
+        return Exchange(offers, bias, self.to_token.gifts(tokens), self.to_token.heads, norm)
 
     def ask_first(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> FirstAsk:
         """What finds what tokens look for in slices of the image before the first block.
@@ -175,15 +200,17 @@ class FoldedBlock:
         folded = torch.bmm(keys, codes).flatten(0, 1)
         gifts = attention.gifts(tokens)
 
-        def update(part: slice) -> Tensor:
+        def before(part: slice) -> Tensor:
+            return torch.addmm(side.cells[part], dense.codes[:, part].t(), dense.weights)
+
+        def after(part: slice) -> Tensor:
             logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
             logits.addmm_(folded, dense.codes[:, part])
             weights = attention.softmax_over_tokens(logits)
-            cells = torch.addmm(side.cells[part], dense.codes[:, part].t(), dense.weights)
-            out: Tensor = self.plain.norms[3](cells.addmm_(weights.t(), gifts))
+            out: Tensor = self.plain.norms[3](before(part).addmm_(weights.t(), gifts))
             return out
 
-        return update
+        return CellUpdate(before, after, partial(self._exchange, tokens, token_pe))
 
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
