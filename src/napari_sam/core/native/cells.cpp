@@ -14,12 +14,15 @@ constexpr int MOST = 64;               // rows of tokens: heads times tokens
 constexpr int TILE = 32;               // cells at once: with all that is made of them they stay near
 constexpr int GROUP = 8;               // cells that share a load of the tokens' rows
 constexpr float LOG2_E = 1.44269504088896f;
+constexpr float LOG2_E_REST = 1.92596299e-8f;  // what float leaves of it
 
 // e^x for x up to 0; relative error 1e-7.
 inline __m512 power_of_e(__m512 x) {
-    x = _mm512_max_ps(_mm512_mul_ps(x, _mm512_set1_ps(LOG2_E)), _mm512_set1_ps(-140.0f));
-    const __m512 whole = _mm512_roundscale_ps(x, 8);
-    const __m512 rest = _mm512_sub_ps(x, whole);
+    x = _mm512_max_ps(x, _mm512_set1_ps(-97.0f));
+    const __m512 whole = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(LOG2_E)), 8);
+    // In two steps: rounding the product would cost x times a relative 6e-8.
+    __m512 rest = _mm512_fmsub_ps(x, _mm512_set1_ps(LOG2_E), whole);
+    rest = _mm512_fmadd_ps(x, _mm512_set1_ps(LOG2_E_REST), rest);
     __m512 sum = _mm512_set1_ps(1.5337577e-4f);
     sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.3399860e-3f));
     sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.6185195e-3f));
@@ -140,9 +143,9 @@ void find(float *mixed, float *most, float *sums, float *logits, const float *ce
                 for (int d = 0; d < WIDTH; d++) mixed[(j * LANES + lane) * WIDTH + d] *= factors[lane];
     }
     for (int row = 0; row < rows; row += 2) {  // one row more than there are is harmless: it has room
-        __m512 found[2][VECTORS];
+        __m512 found[2][VECTORS];  // of this tile alone: one sum over all cells would round more
         for (int i = 0; i < 2; i++)
-            for (int k = 0; k < VECTORS; k++) found[i][k] = _mm512_loadu_ps(mixed + (row + i) * WIDTH + k * LANES);
+            for (int k = 0; k < VECTORS; k++) found[i][k] = _mm512_setzero_ps();
         for (int i = 0; i < count; i++) {
             const float *shares = logits + i * v * LANES + row;
             const __m512 one = _mm512_set1_ps(shares[0]), other = _mm512_set1_ps(shares[1]);
@@ -154,7 +157,10 @@ void find(float *mixed, float *most, float *sums, float *logits, const float *ce
             }
         }
         for (int i = 0; i < 2; i++)
-            for (int k = 0; k < VECTORS; k++) _mm512_storeu_ps(mixed + (row + i) * WIDTH + k * LANES, found[i][k]);
+            for (int k = 0; k < VECTORS; k++) {
+                float *to = mixed + (row + i) * WIDTH + k * LANES;
+                _mm512_storeu_ps(to, _mm512_add_ps(_mm512_loadu_ps(to), found[i][k]));
+            }
     }
 }
 
