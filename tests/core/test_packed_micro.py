@@ -182,6 +182,7 @@ def test_threads_do_not_disturb_each_other(plain: MicroSam, packed: PackedMicroS
             assert_same(got, expected[number])
 
 
+@pytest.mark.usefixtures("both_ways")
 def test_the_bundled_weights_give_the_same_masks():
     spec = get_spec("tiny")
     plain = load_model(spec).requires_grad_(False)

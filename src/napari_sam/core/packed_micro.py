@@ -7,8 +7,10 @@ plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/packed_m
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,21 +19,17 @@ from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam, best_answers, fill_poor, join_boxes
 from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
-from napari_sam.core.modeling.micro_score_head import (
-    find_regions,
-    gather_evidence,
-    pool_features,
-)
+from napari_sam.core.native.cells import can_exchange, exchanger
+from napari_sam.core.packed_click import Found
 from napari_sam.core.packed_micro_blocks import (
     CellUpdate,
-    DenseEncoder,
-    DensePrompt,
     FoldedAttention,
     FoldedBlock,
     FoldedUpscale,
     Hypernetworks,
-    ImageSide,
 )
+from napari_sam.core.packed_micro_prompt import DenseEncoder, DensePrompt, ImageSide
+from napari_sam.core.packed_micro_score import Seen, evidence_of, kinds_of, look_at
 from napari_sam.core.recent import Recent
 from napari_sam.core.threads import (
     Run,
@@ -47,15 +45,19 @@ WORKSPACES_KEPT = 2  # 16 MB each at 1024 x 1024
 AT_ONCE = 8  # prompts that one worker takes
 CELLS_AT_ONCE = 2048  # 1 MB: a slice and what is made of it stay in the cores' own caches
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
     """Memory for one prompt at a time: new pages from the system cost as much as the arithmetic.
 
-    ``cells`` (P, D) and the features ``fine`` (4 * P, C) of their quarters.
+    ``cells`` (P, D), the dense prompt's ``codes`` (R, P) and the features ``fine`` (4 * P, C) at
+    the masks' resolution.
     """
 
     cells: Tensor
+    codes: Tensor
     fine: Tensor
 
 
@@ -116,7 +118,7 @@ class PackedMicroDecoder:
             workspace = self._take_workspace(side.cells)
             for i in part:
                 own = None if mask is None else mask[i]
-                dense = self.dense(side, points_BN2[i], labels_BN[i], own)
+                dense = self.dense(side, points_BN2[i], labels_BN[i], own, out=workspace.codes)
                 scores[i] = self._one(side, sparse[i], dense, workspace, out=logits[i], run=run)
             self._spare.append(workspace)
 
@@ -135,9 +137,11 @@ class PackedMicroDecoder:
         except IndexError:
             spare = None
         if spare is None or spare.cells.shape != cells_PD.shape:
+            count = len(cells_PD)
             spare = Workspace(
                 torch.empty_like(cells_PD),
-                cells_PD.new_empty(4 * len(cells_PD), self.upscale.width),
+                cells_PD.new_empty(self.dense.rank, count),
+                cells_PD.new_empty(4 * count, self.upscale.width),
             )
         return spare
 
@@ -156,60 +160,89 @@ class PackedMicroDecoder:
         token_pe = torch.cat([decoder.output_tokens, sparse_ND])
         block = self.blocks[0]
         tokens = block.attend_to_self(token_pe, token_pe)
-        attended = block.first_answers(tokens + token_pe, side, dense)
-        tokens = block.update_tokens(tokens, attended)
+        ask = block.ask_first(tokens + token_pe, side, dense)
+
+        def begin(part: slice) -> Found:
+            dense.fill(part)
+            return ask(part)
+
+        found = _in_slices(begin, len(cells), run, most=2 * CELLS_AT_ONCE)
+        tokens = block.update_tokens(tokens, block.first_answers(found, dense))
         update = block.first_cell_update(tokens, token_pe, side, dense)
         for block in self.blocks[1:]:
             tokens = block.attend_to_self(tokens, token_pe)
-            questions = block.to_image.questions(tokens + token_pe)
-            logits = self._renew(cells, update, questions, side, run=run)
-            tokens = block.update_tokens(tokens, block.to_image.answers(logits, cells))
+            renew = _renew(cells, update, block.to_image, tokens + token_pe, side)
+            found = _in_slices(renew, len(cells), run)
+            tokens = block.update_tokens(tokens, block.to_image.answers(found))
             update = block.cell_update(tokens, token_pe, cells, side.positions)
         wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
         tokens, token_pe = tokens[wanted], token_pe[wanted]
-        questions = self.final.questions(tokens + token_pe)
-        logits = self._renew(cells, update, questions, side, run=run, fine=workspace.fine)
-        tokens = decoder.final_norm(tokens + self.final.answers(logits, cells))
-        h, w = side.grid
-        quarters = (self.kernels(tokens[1:]) @ workspace.fine.t()).view(NUM_MASKS, h, w, 2, 2)
-        out.view(NUM_MASKS, h, 2, w, 2).copy_(quarters.transpose(2, 3))
-        where = find_regions(out[None])
-        regions = where.float()
-        # In the order of the features; still a byte a cell while it is put in order.
-        as_fine = where.view(-1, h, 2, w, 2).transpose(2, 3).reshape(1, -1, len(workspace.fine))
-        as_fine = as_fine.float()
-        pooled = pool_features(as_fine, workspace.fine[None]).unflatten(1, (-1, NUM_MASKS))
-        evidence = gather_evidence(tokens[None, 0], tokens[None, 1:], out[None], regions, pooled)
-        scores: Tensor = decoder.iou_head(evidence)[0]
+        renew = _renew(cells, update, self.final, tokens + token_pe, side)
+        found = _in_slices(renew, len(cells), run)
+        tokens = decoder.final_norm(tokens + self.final.answers(found))
+        seen = self._draw(side, self.kernels(tokens[1:]), workspace, out=out, run=run)
+        scores: Tensor = decoder.iou_head(evidence_of(tokens[0], tokens[1:], seen)[None])[0]
         return scores
 
-    def _renew(
-        self,
-        cells: Tensor,
-        update: CellUpdate,
-        questions: Tensor,
-        side: ImageSide,
-        *,
-        run: Run,
-        fine: Tensor | None = None,
-    ) -> Tensor:
-        """Give the cells their next values, slice by slice; returns questions times their keys.
+    def _draw(
+        self, side: ImageSide, kernels_MC: Tensor, workspace: Workspace, *, out: Tensor, run: Run
+    ) -> list[Seen]:
+        """Masks into ``out`` (M, 2h, 2w); returns what the score head needs of them."""
+        h, w = side.grid
+        fine = workspace.fine.view(2 * h, 2 * w, -1)
 
-        With ``fine`` (4 * P, C) also its upscaling.
-        """
-        count = len(cells)
-        logits = torch.empty(len(questions), count)
+        def draw(rows: slice) -> None:
+            part = slice(rows.start * w, rows.stop * w)
+            these = slice(2 * rows.start, 2 * rows.stop)
+            self.upscale(workspace.cells[part], side.skip[part], out=fine[these])
+            made = out[:, these].flatten(1)
+            torch.mm(kernels_MC, fine[these].flatten(0, 1).t(), out=made)
 
-        def renew(part: slice) -> None:
-            renewed = update(part)
-            cells[part] = renewed
-            torch.mm(questions, (renewed + side.positions[part]).t(), out=logits[:, part])
-            if fine is not None:
-                quarters = slice(4 * part.start, 4 * part.stop)
-                fine[quarters] = self.upscale(renewed, side.skip[part]).view(-1, fine.shape[1])
+        _in_slices(draw, h, run, most=max(1, CELLS_AT_ONCE // w))
+        kinds = kinds_of(out)
 
-        run([partial(renew, part) for part in slices(count, CELLS_AT_ONCE)])
-        return logits
+        def look(rows: slice) -> Seen:
+            return look_at(out[:, rows], kinds[:, :, rows], fine[rows])
+
+        return _in_slices(look, 2 * h, run, most=max(1, 4 * CELLS_AT_ONCE // w))
+
+
+def _renew(
+    cells_PD: Tensor,
+    update: CellUpdate,
+    attention: FoldedAttention,
+    tokens_TD: Tensor,
+    side: ImageSide,
+) -> Callable[[slice], Found]:
+    """What gives a slice of cells their next values; returns what tokens find in them."""
+    questions = attention.questions(tokens_TD)
+    exchange = update.exchange()
+    if can_exchange(exchange.offers, questions):
+        pass_over = exchanger(exchange, questions)
+        return lambda part: Found(
+            *pass_over(update.before(part), cells_PD[part], side.positions[part])
+        )
+
+    def renew(part: slice) -> Found:
+        renewed = update.after(part)
+        cells_PD[part] = renewed
+        return attention.ask(questions @ (renewed + side.positions[part]).t(), renewed)
+
+    return renew
+
+
+def _in_slices(
+    job: Callable[[slice], T], count: int, run: Run, *, most: int | None = None
+) -> list[T]:
+    """What a job gives for each slice of ``count`` things, in their order."""
+    parts = slices(count, most or CELLS_AT_ONCE)
+    made: dict[int, T] = {}
+
+    def do(i: int) -> None:
+        made[i] = job(parts[i])
+
+    run([partial(do, i) for i in range(len(parts))])
+    return [made[i] for i in range(len(parts))]
 
 
 class PackedMicroSam(nn.Module):

@@ -11,9 +11,9 @@ d channels of a head, G = H * T, R rank of the dense prompt (its last row is a c
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from napari_sam.core.modeling.micro_mask_decoder import (
@@ -21,46 +21,28 @@ from napari_sam.core.modeling.micro_mask_decoder import (
     MicroMaskDecoder,
     TwoWayBlock,
 )
-from napari_sam.core.modeling.micro_prompt_encoder import (
-    BACKGROUND,
-    BOTTOM_RIGHT,
-    OBJECT,
-    TOP_LEFT,
-    MicroPromptEncoder,
-)
+from napari_sam.core.native.cells import Exchange
+from napari_sam.core.packed_click import Found, join, weigh_
+from napari_sam.core.packed_micro_prompt import DensePrompt, ImageSide
 
-CellUpdate = Callable[[slice], Tensor]
-SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
+FirstAsk = Callable[[slice], Found]
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSide:
-    """What all prompts on one image share.
+class CellUpdate:
+    """The image's half of a block, by slices of the cells.
 
     Attributes
     ----------
-    grid
-        (h, w) of the stride-8 grid; P = h * w.
-    cells, positions
-        (P, D) image embedding and positions of its cells.
-    keys, values, queries
-        (H, d, P), (H, P, d), (H, d, P): of the cells in the first block, without biases and
-        without the dense prompt.
-    skip
-        (P, 4 * C) finer features of the four quarters of each cell, bias of the upscaling added,
-        centred.
-    centres
-        (1, P, 2) centres of the cells in model pixels, x and y.
+    before, after
+        The cells of a slice before and after it, (p, D).
+    exchange
+        What leads from one to the other.
     """
 
-    grid: tuple[int, int]
-    cells: Tensor
-    positions: Tensor
-    keys: Tensor
-    values: Tensor
-    queries: Tensor
-    skip: Tensor
-    centres: Tensor
+    before: Callable[[slice], Tensor]
+    after: Callable[[slice], Tensor]
+    exchange: Callable[[], Exchange]
 
 
 class FoldedAttention:
@@ -93,10 +75,15 @@ class FoldedAttention:
         """What tokens look for in cells, (H * T, D). The keys' bias falls out of the softmax."""
         return torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
 
-    def answers(self, logits_GP: Tensor, cells_PD: Tensor) -> Tensor:
-        """What tokens find, (T, D); ``logits`` are questions times cells, and overwritten."""
-        weights = torch.softmax(logits_GP, -1, out=logits_GP)
-        mixed = (weights @ cells_PD).view(self.heads, -1, cells_PD.shape[1])
+    def ask(self, logits_Gp: Tensor, cells_pD: Tensor) -> Found:
+        """What tokens find in a slice; ``logits`` are questions times keys, overwritten."""
+        weight = weigh_(logits_Gp)
+        return Found(logits_Gp @ cells_pD, weight)
+
+    def answers(self, found: Sequence[Found]) -> Tensor:
+        """What tokens find in all slices, (T, D)."""
+        mixed = join(found)
+        mixed = mixed.view(self.heads, -1, mixed.shape[1])
         values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
         return self.output(values + self.plain.v_proj.bias.view(self.heads, 1, -1))
 
@@ -126,79 +113,6 @@ class FoldedAttention:
         """Weights of the tokens for each cell and head, (H * T, P)."""
         by_head = logits_GP.view(self.heads, -1, logits_GP.shape[-1])
         return by_head.softmax(1).flatten(0, 1)
-
-
-@dataclass(frozen=True, eq=False)
-class DensePrompt:
-    """The dense prompt as ``codes.T @ weights``: what differs between cells has a low rank.
-
-    ``codes`` (R, P) ends with a row of ones, ``weights`` (R, D) with what all cells get.
-    """
-
-    codes: Tensor
-    weights: Tensor
-
-
-class DenseEncoder:
-    """The dense half of :class:`MicroPromptEncoder`, left as a product."""
-
-    def __init__(self, plain: MicroPromptEncoder) -> None:
-        first, _, second = plain.hint
-        assert isinstance(first, nn.Linear)
-        assert isinstance(second, nn.Linear)
-        self.first, self.second = first, second
-        self.no_mask = plain.no_mask_embed
-        *self.mask_layers, last = plain.mask_downscaling
-        assert isinstance(last, nn.Conv2d)
-        self.mask_weight, self.mask_bias = last.weight.flatten(1), last.bias
-
-    def __call__(
-        self, side: ImageSide, points_N2: Tensor, labels_N: Tensor, mask_1hw: Tensor | None
-    ) -> DensePrompt:
-        """Codes and weights of one prompt; arguments as of ``MicroPromptEncoder.dense``."""
-        hidden = F.gelu(self._hints(side, points_N2, labels_N))
-        codes, weights = [hidden], [self.second.weight.t()]
-        constant: Tensor = self.second.bias
-        if mask_1hw is None:
-            constant = constant + self.no_mask
-        else:
-            soft = (mask_1hw[None] / 4).clamp(-5, 5)
-            for layer in self.mask_layers:
-                soft = layer(soft)
-            codes.append(soft[0].flatten(1))
-            weights.append(self.mask_weight.t())
-            assert self.mask_bias is not None
-            constant = constant + self.mask_bias
-        codes.append(hidden.new_ones(1, hidden.shape[1]))
-        return DensePrompt(torch.cat(codes), torch.cat([*weights, constant[None]]))
-
-    def _hints(self, side: ImageSide, points_N2: Tensor, labels_N: Tensor) -> Tensor:
-        """The hidden layer of the hints before its GELU, (32, P).
-
-        Only the features that can differ from zero are computed: without a click of a sign its
-        three are ``exp(-inf)`` (slow on CPUs as it underflows), without a box the last three are 0.
-        """
-        # cdist as in the plain module: its rounding (through a matrix product) was trained with.
-        distance = torch.cdist(points_N2[None], side.centres)[0]
-        features: list[Tensor] = []
-        columns: list[int] = []
-        for offset, sign in ((0, OBJECT), (3, BACKGROUND)):
-            chosen = labels_N == sign
-            if chosen.any():
-                nearest = distance[chosen].amin(0)
-                features += [torch.exp(-nearest / scale) for scale in SCALES]
-                columns += range(offset, offset + 3)
-        first, last = labels_N == TOP_LEFT, labels_N == BOTTOM_RIGHT
-        if first.any():
-            corner0, corner1 = points_N2[first].sum(0), points_N2[last].sum(0)
-            centres = side.centres[0]
-            inside = torch.minimum((centres - corner0).amin(-1), (corner1 - centres).amin(-1))
-            features += [torch.tanh(inside / 8), torch.tanh(inside / 32), torch.ones_like(inside)]
-            columns += range(6, 9)
-        bias = self.first.bias[:, None]
-        if not features:
-            return bias.expand(-1, distance.shape[1])
-        return torch.addmm(bias, self.first.weight[:, columns], torch.stack(features))
 
 
 class FoldedBlock:
@@ -231,30 +145,50 @@ class FoldedBlock:
         self, tokens: Tensor, token_pe: Tensor, cells: Tensor, positions: Tensor
     ) -> CellUpdate:
         """The next value of a slice of cells, (p, D)."""
-        folded, bias = self.to_token.offers(tokens + token_pe)
-        gifts = self.to_token.gifts(tokens)
+        exchange = self._exchange(tokens, token_pe)
 
-        def update(part: slice) -> Tensor:
-            logits = torch.addmm(bias, folded, (cells[part] + positions[part]).t())
+        def after(part: slice) -> Tensor:
+            keys = cells[part] + positions[part]
+            logits = torch.addmm(exchange.bias, exchange.offers, keys.t())
             weights = self.to_token.softmax_over_tokens(logits)
-            out: Tensor = self.plain.norms[3](torch.addmm(cells[part], weights.t(), gifts))
+            out: Tensor = exchange.norm(torch.addmm(cells[part], weights.t(), exchange.gifts))
             return out
 
-        return update
+        return CellUpdate(lambda part: cells[part], after, lambda: exchange)
 
-    def first_answers(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> Tensor:
-        """What tokens find in the image before the first block, (T, D)."""
+    def _exchange(self, tokens: Tensor, token_pe: Tensor) -> Exchange:
+        offers, bias = self.to_token.offers(tokens + token_pe)
+        norm = self.plain.norms[3]
+        assert isinstance(norm, nn.LayerNorm)
+        return Exchange(offers, bias, self.to_token.gifts(tokens), self.to_token.heads, norm)
+
+    def ask_first(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> FirstAsk:
+        """What finds what tokens look for in slices of the image before the first block.
+
+        Means of the values (d) and of the codes (R), side by side.
+        """
         attention = self.to_image
         queries = attention.queries(tokens)
         codes = self._through(attention.plain.k_proj, dense, bias=False)
-        logits = torch.bmm(queries, side.keys).flatten(0, 1)
-        logits.addmm_(torch.bmm(queries, codes).flatten(0, 1), dense.codes)
-        weights = torch.softmax(logits, -1, out=logits)
-        by_head = weights.view(attention.heads, -1, weights.shape[1])
-        mixed_codes = (weights @ dense.codes.t()).view(attention.heads, by_head.shape[1], -1)
+        folded = torch.bmm(queries, codes).flatten(0, 1)
+
+        def ask(part: slice) -> Found:
+            logits = torch.bmm(queries, side.keys[:, :, part])
+            rows = logits.flatten(0, 1)
+            rows.addmm_(folded, dense.codes[:, part])
+            weight = weigh_(rows)
+            values = torch.bmm(logits, side.values[:, part]).flatten(0, 1)
+            return Found(torch.cat([values, rows @ dense.codes[:, part].t()], 1), weight)
+
+        return ask
+
+    def first_answers(self, found: Sequence[Found], dense: DensePrompt) -> Tensor:
+        """What tokens find in all slices before the first block, (T, D)."""
+        attention = self.to_image
         codes = self._through(attention.plain.v_proj, dense, bias=True)
-        mixed = torch.bmm(by_head, side.values) + torch.bmm(mixed_codes, codes.transpose(1, 2))
-        return attention.output(mixed)
+        mixed = join(found).view(attention.heads, -1, codes.shape[1] + codes.shape[2])
+        values, mixed_codes = mixed.split([codes.shape[1], codes.shape[2]], 2)
+        return attention.output(torch.baddbmm(values, mixed_codes, codes.transpose(1, 2)))
 
     def first_cell_update(
         self, tokens: Tensor, token_pe: Tensor, side: ImageSide, dense: DensePrompt
@@ -264,18 +198,19 @@ class FoldedBlock:
         keys = attention.keys(tokens + token_pe)
         codes = self._through(attention.plain.q_proj, dense, bias=True)
         folded = torch.bmm(keys, codes).flatten(0, 1)
-        outputs = torch.cat([dense.weights, attention.gifts(tokens)])
+        gifts = attention.gifts(tokens)
 
-        def update(part: slice) -> Tensor:
+        def before(part: slice) -> Tensor:
+            return torch.addmm(side.cells[part], dense.codes[:, part].t(), dense.weights)
+
+        def after(part: slice) -> Tensor:
             logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
             logits.addmm_(folded, dense.codes[:, part])
             weights = attention.softmax_over_tokens(logits)
-            stacked = torch.cat([dense.codes[:, part], weights])
-            cells = torch.addmm(side.cells[part], stacked.t(), outputs)
-            out: Tensor = self.plain.norms[3](cells)
+            out: Tensor = self.plain.norms[3](before(part).addmm_(weights.t(), gifts))
             return out
 
-        return update
+        return CellUpdate(before, after, partial(self._exchange, tokens, token_pe))
 
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
@@ -308,13 +243,18 @@ class FoldedUpscale:
         quarters = skip_1CHW[0].view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0)
         return self._centre(quarters.reshape(h * w, -1) + self.bias)
 
-    def __call__(self, cells_PD: Tensor, skip_PC: Tensor) -> Tensor:
-        """Features of the quarters of the cells, (P, 4 * C)."""
+    def __call__(self, cells_PD: Tensor, skip_PC: Tensor, *, out: Tensor) -> None:
+        """Features of the quarters of some rows of w cells, into ``out`` (2 * rows, 2 * w, C)."""
         fine = torch.addmm(skip_PC, cells_PD, self.weight).view(-1, self.width)
         spread = torch.linalg.vector_norm(fine, dim=-1, keepdim=True)
-        fine *= (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
-        torch.addcmul(self.norm.bias, fine, self.norm.weight, out=fine)
-        return F.gelu(fine).view(skip_PC.shape)
+        factor = (spread.square_() / self.width).add_(self.norm.eps).rsqrt_()
+        rows = out.view(-1, 2, out.shape[1] // 2, 2, self.width)
+        fine, factor = (
+            x.view(len(rows), -1, 2, 2, x.shape[-1]).transpose(1, 2) for x in (fine, factor)
+        )
+        torch.mul(fine, factor, out=rows)
+        torch.addcmul(self.norm.bias, out, self.norm.weight, out=out)
+        torch.ops.aten.gelu_(out)
 
 
 class Hypernetworks:

@@ -5,6 +5,8 @@ decoder was sure of is sharp; one that the other candidates agree with is seldom
 sees all three. Measured against tokens and sharpness alone in dev/LOG.md. Knows torch only.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -77,27 +79,21 @@ def mask_regions(logits_BMHW: Tensor) -> Tensor:
 
     (B, 3, M, H, W) float32, 0 or 1, without gradient.
     """
-    return find_regions(logits_BMHW).float()
-
-
-@torch.no_grad()
-def find_regions(logits_BMHW: Tensor) -> Tensor:
-    """As :func:`mask_regions`, in bool."""
     inside = logits_BMHW.detach() > 0
-    wider, narrower = _widen(inside), ~_widen(~inside)
-    return torch.stack([inside, _widen(wider) & ~inside, wider & ~narrower], 1)
+    wider, narrower = widen(inside), ~widen(~inside)
+    return torch.stack([inside, widen(wider) & ~inside, wider & ~narrower], 1).float()
 
 
-def _widen(mask_BMHW: Tensor) -> Tensor:
-    """The mask and all 8-neighbours of its cells."""
-    # Shifts of bools: max-pooling takes ten times longer on CPUs.
+def widen(mask: Tensor) -> Tensor:
+    """The mask and all 8-neighbours of its cells, (..., H, W); bools, or bytes of a bit a mask."""
+    # Shifts: max-pooling takes ten times longer on CPUs.
     for axis in (-2, -1):
-        length = mask_BMHW.shape[axis] - 1
-        wider = mask_BMHW.clone()
-        wider.narrow(axis, 1, length).logical_or_(mask_BMHW.narrow(axis, 0, length))
-        wider.narrow(axis, 0, length).logical_or_(mask_BMHW.narrow(axis, 1, length))
-        mask_BMHW = wider
-    return mask_BMHW
+        length = mask.shape[axis] - 1
+        wider = mask.clone()
+        wider.narrow(axis, 1, length).bitwise_or_(mask.narrow(axis, 0, length))
+        wider.narrow(axis, 0, length).bitwise_or_(mask.narrow(axis, 1, length))
+        mask = wider
+    return mask
 
 
 @torch.no_grad()
@@ -113,8 +109,14 @@ def agreement(inside_BMHW: Tensor) -> Tensor:
     masks = inside_BMHW.flatten(2)
     both = masks @ masks.transpose(1, 2)
     areas = masks.sum(-1)
-    iou = both / (areas[:, :, None] + areas[:, None, :] - both).clamp(min=1)
-    own = torch.eye(masks.shape[1], dtype=torch.bool, device=masks.device)
+    return overlaps(both, areas)
+
+
+def overlaps(both_BMM: Tensor, areas_BM: Tensor) -> Tensor:
+    """:func:`agreement` from areas, and the areas that two masks share."""
+    either = areas_BM[:, :, None] + areas_BM[:, None, :] - both_BMM
+    iou = both_BMM / either.clamp(min=1)
+    own = torch.eye(areas_BM.shape[1], dtype=torch.bool, device=areas_BM.device)
     return iou.masked_fill(own, -1).sort(-1, descending=True).values[..., :-1]
 
 
@@ -130,23 +132,35 @@ def mask_statistics(logits_BMHW: Tensor, regions_B3MHW: Tensor) -> Tensor:
     inside, ring, border = regions_B3MHW.flatten(3).unbind(1)
     area, border_area = inside.sum(-1), border.sum(-1)
     wide = (probability > CERTAIN).float().sum(-1)
-    stability = (probability > 1 - CERTAIN).float().sum(-1) / wide.clamp(min=1)
+    sure = (probability > 1 - CERTAIN).float().sum(-1)
+    regions = (inside, ring, border * inside, border * (1 - inside), inside * (1 - border))
+    means = [(probability * each).sum(-1) / each.sum(-1).clamp(min=1) for each in regions]
+    return sharpness(area, border_area, wide, sure, means)
 
-    def mean_over(region: Tensor) -> Tensor:
-        return (probability * region).sum(-1) / region.sum(-1).clamp(min=1)
 
-    return torch.stack(
-        [
-            (area + 1).log() / 8,
-            stability,
-            mean_over(inside),
-            wide * (1 - stability) / (area + 16).sqrt() / 8,
-            (area > 0).float(),
-            (border_area + 1).log() / 8,
-            mean_over(ring),
-            mean_over(border * inside),
-            mean_over(border * (1 - inside)),
-            mean_over(inside * (1 - border)),
-        ],
-        -1,
-    )
+def sharpness(
+    area: Tensor, border_area: Tensor, wide: Tensor, sure: Tensor, means: Sequence[Tensor]
+) -> Tensor:
+    """:func:`mask_statistics` from sums, (..., 10).
+
+    Parameters
+    ----------
+    area, border_area
+        (...) cells of the mask and of its border.
+    wide, sure
+        (...) cells whose logit is above -1 and above +1.
+    means
+        (...) mean probability inside, in the ring, in the border's inner and outer side, and deep
+        inside.
+    """
+    inside, *others = means
+    stability = sure / wide.clamp(min=1)
+    sizes = [
+        (area + 1).log() / 8,
+        stability,
+        inside,
+        wide * (1 - stability) / (area + 16).sqrt() / 8,
+        (area > 0).float(),
+        (border_area + 1).log() / 8,
+    ]
+    return torch.stack([*sizes, *others], -1)
