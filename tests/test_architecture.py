@@ -48,6 +48,7 @@ EXTRA_FILES = {
     "core/engines/openvino.py": "openvino",
     "core/engines/onnx.py": "onnx",
     "extras/coco.py": "coco",
+    "extras/imagej.py": "imagej",
 }
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
