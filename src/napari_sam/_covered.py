@@ -61,6 +61,13 @@ class Covered:
             found[within(common, region)] = self.mask[within(common, self.region)]
         return found
 
+    def without(self, mask: NDArray[np.bool_], offset: Sequence[int]) -> "Covered | None":
+        """Less the pixels of a mask; None where nothing is left."""
+        other = Covered.of(mask, offset)
+        if other is None:
+            return self
+        return Covered.of(self.mask & ~other.on(self.region), self.offset)
+
     def to_json(self) -> list[Any]:
         """As JSON values."""
         bits = base64.b64encode(self.bits).decode("ascii")

@@ -8,11 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from napari_sam import _operations as operations
 from napari_sam._annotated import ObjectRecord
 from napari_sam._history import STEPS_KEPT, Draft, History, Step
+from napari_sam._kinds import NO_KINDS, Kinds, renamed, with_kind, without
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._operations import Drawing, Mode, Position, Reshape
+from napari_sam._orders import Prepared
 from napari_sam._place import NO_PROMPTS, PromptSet
 from napari_sam.errors import EditError
 
@@ -54,8 +58,10 @@ class Document:
         self.labels = labels
         self.draft = Draft()
         self.objects: dict[int, ObjectRecord] = {}
+        self.kinds = NO_KINDS
         self.history = History(kept)
         self.recorder: Recorder | None = None
+        self.version = 0  # grows with each step, also with one that is taken back
 
     @property
     def prompts(self) -> PromptSet:
@@ -113,6 +119,7 @@ class Document:
         overwrite: bool = False,
         axes: tuple[int, int] | None = None,
         clear: bool = True,
+        kind: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """Keep masks as labels. An object that is open is replaced, whatever the mode says.
@@ -131,6 +138,8 @@ class Document:
             Of the plane that was drawn on.
         clear
             Whether the draft is done with.
+        kind
+            Class of new objects; empty: none.
         details
             For the journal, beside what it is told anyway.
 
@@ -159,16 +168,43 @@ class Document:
             edit = operations.put_on(labels, drawing, record, mode, overwrite=overwrite)
             if mode == "replace":
                 facts = {record.number: made[0]}
-        said = {"mode": mode, "target": target, "overwrite": overwrite, **(details or {})}
+        said = {"mode": mode, "target": target, "overwrite": overwrite, "kind": kind}
         self._push(
             "commit",
-            said,
+            {**said, **(details or {})},
             draft=Draft() if clear else self.draft,
             edit=edit,
-            facts={number: vars(fact) for number, fact in facts.items()},
+            facts={
+                number: {**vars(fact), **({"kind": kind} if mode == "new" else {})}
+                for number, fact in facts.items()
+            },
             axes=axes,
+            kinds=with_kind(self.kinds, kind if mode == "new" else ""),
         )
         return list(facts) if mode == "new" else [self._record(target).number]
+
+    def put(
+        self,
+        prepared: Prepared,
+        name: str,
+        *,
+        facts: Mapping[int, Mapping[str, Any]],
+        kinds: Kinds | None = None,
+        details: Mapping[str, Any] | None = None,
+        axes: tuple[int, int] | None = None,
+    ) -> bool:
+        """Write what a worker has prepared, as one step.
+
+        Returns False, and writes nothing, if the labels there are others by now.
+        """
+        labels = self._labels()
+        if not np.array_equal(labels.read(prepared.region), prepared.before):
+            return False
+        labels.write(prepared.region, prepared.after)
+        self._push(
+            name, details, edit=prepared.edit, facts=facts, axes=axes, kinds=kinds, written=True
+        )
+        return True
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""
@@ -263,7 +299,46 @@ class Document:
         facts = {one.number: changes for one in records if one.changed(**changes) != one}
         if facts:
             chosen = [one.number for one in records]
-            self._push("describe", {"numbers": chosen, **changes}, facts=facts)
+            kinds = with_kind(self.kinds, kind or "")
+            self._push("describe", {"numbers": chosen, **changes}, facts=facts, kinds=kinds)
+
+    def set_kind(self, name: str, colour: str = "") -> None:
+        """Have a class, or give it another colour.
+
+        Raises
+        ------
+        EditError
+            The colour is not written as ``#rrggbb``.
+        """
+        kinds = with_kind(self.kinds, name, colour)
+        if kinds != self.kinds:
+            self._push("classes", {"name": name, "colour": kinds[name]}, kinds=kinds)
+
+    def rename_kind(self, old: str, new: str) -> None:
+        """Give a class and all its objects another name.
+
+        Raises
+        ------
+        EditError
+            There is no such class, or the name is empty or taken.
+        """
+        said, facts = {"name": old, "new": new}, self._of_kind(old, new)
+        self._push("classes", said, kinds=renamed(self.kinds, old, new), facts=facts)
+
+    def remove_kind(self, name: str) -> None:
+        """Forget a class; its objects have none.
+
+        Raises
+        ------
+        EditError
+            There is no such class.
+        """
+        said, facts = {"name": name, "new": ""}, self._of_kind(name, "")
+        self._push("classes", said, kinds=without(self.kinds, name), facts=facts)
+
+    def _of_kind(self, old: str, new: str) -> dict[int, dict[str, str]]:
+        """Facts of the objects of a class that get another."""
+        return {n: {"kind": new} for n, record in self.objects.items() if record.kind == old}
 
     def at(self, position: Position) -> int:
         """The label at a position in pixels; 0 outside."""
@@ -303,9 +378,12 @@ class Document:
             self.recorder.turn(direction)
 
     def _go(self, step: Step, side: int, edit: LabelEdit) -> None:
+        self.version += 1
         if edit:
             edit.apply(self._labels())
         self.draft = step.draft[side]
+        if step.kinds is not None:
+            self.kinds = step.kinds[side]
         self._set({number: both[side] for number, both in step.objects.items()})
 
     def _set(self, records: Mapping[int, ObjectRecord | None]) -> None:
@@ -324,9 +402,11 @@ class Document:
         edit: LabelEdit | None = None,
         facts: Mapping[int, Mapping[str, Any]] | None = None,
         axes: tuple[int, int] | None = None,
+        kinds: Kinds | None = None,
         written: bool = False,
     ) -> None:
         """Do something: write the pixels, set the records, remember, tell."""
+        self.version += 1
         edit = edit or LabelEdit()
         records: dict[int, ObjectRecord | None] = {}
         if edit:
@@ -342,7 +422,10 @@ class Document:
         drafts = (self.draft, self._still_open(draft or self.draft))
         self.draft = drafts[1]
         pairs = {n: (before[n], after) for n, after in records.items() if before[n] != after}
-        step = Step(name, drafts, pairs, edit, details or {})
+        classes = None if kinds is None or kinds == self.kinds else (self.kinds, kinds)
+        if classes is not None:
+            self.kinds = classes[1]
+        step = Step(name, drafts, pairs, edit, details or {}, classes)
         self.history.push(step)
         if self.recorder is not None:
             self.recorder.step(step)

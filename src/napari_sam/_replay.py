@@ -110,6 +110,7 @@ def _keep(
         target=details["target"],
         overwrite=details["overwrite"],
         axes=plane.axes,
+        kind=details.get("kind", ""),
         details={key: details[key] for key in ("each", "candidate", "plane", "intensity")},
     )
 
@@ -137,6 +138,24 @@ def _stroke(document: Document, step: Step) -> None:
     document.stroke(difference(before, after, [part.start for part in region]))
 
 
+def _load(document: Document, step: Step) -> None:
+    """Lay what came from a file."""
+    _stroke(document, step)
+    for number, (_, record) in step.objects.items():
+        if record is not None and number in document.objects:
+            document.describe([number], kind=record.kind, reviewed=record.reviewed)
+
+
+def _classes(document: Document, step: Step) -> None:
+    said = step.details
+    if "new" not in said:
+        document.set_kind(said["name"], said["colour"])
+    elif said["new"]:
+        document.rename_kind(said["name"], said["new"])
+    else:
+        document.remove_kind(said["name"])
+
+
 _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "prompts": lambda document, step: document.set_prompts(step.draft[1].prompts),
     "clear": lambda document, step: document.clear(),
@@ -150,4 +169,6 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "reshape": lambda document, step: document.reshape(**step.details),
     "renumber": lambda document, step: document.renumber(**step.details),
     "describe": lambda document, step: document.describe(**step.details),
+    "classes": _classes,
+    "load": _load,
 }

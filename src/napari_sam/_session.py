@@ -53,6 +53,8 @@ STEP_TITLES = {
     "reshape": "the change of shape",
     "renumber": "the new number",
     "describe": "class or review",
+    "classes": "the change of classes",
+    "load": "loading",
 }
 
 
@@ -81,12 +83,19 @@ class Session(Prompting):
         super().__init__(model, weights_needed=weights_needed)
         self.mode: Mode = "new"
         self.overwrite = False
+        self.kind = ""  # of new objects
+        self.keep_overlaps = False
         self.selection: tuple[int, ...] = ()
         self.on_document: Callable[[Document], None] | None = None
         self._documents: dict[str, Document] = {}
         self._adopted = False
 
     # --- documents ---------------------------------------------------------------------------
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Of all outputs of this image."""
+        return tuple(self._documents.values())
 
     def _begin_image(self) -> None:
         self.output = None
@@ -130,7 +139,7 @@ class Session(Prompting):
             self._begin_output()
         else:
             self.choose_output(None)
-        return self.document.labels if self._has_output() else None
+        return self.document.labels if self.has_output() else None
 
     def load(self, document: Document) -> None:
         """Go on with a document that was restored; its labels are the chosen output's."""
@@ -139,7 +148,7 @@ class Session(Prompting):
             self._documents[self.output] = document
         self._follow()
 
-    def _has_output(self) -> bool:
+    def has_output(self) -> bool:
         """Whether there are labels to draw on; asks for them where there are none."""
         self._adopted = False
         self.output_requested.emit()
@@ -167,6 +176,16 @@ class Session(Prompting):
         self.set_mode(modes[(modes.index(self.mode) + 1) % len(modes)])
         self.say(f"Enter: {MODE_TITLES[self.mode].lower()}.")
 
+    def set_keep_overlaps(self, keep: bool) -> None:
+        """Whether an object remembers its pixels on which others lie."""
+        self.keep_overlaps = keep
+        self.prompts_changed.emit()
+
+    def set_kind(self, kind: str) -> None:
+        """The class of new objects from now on; empty: none."""
+        self.kind = kind.strip()
+        self.prompts_changed.emit()
+
     def set_overwrite(self, overwrite: bool) -> None:
         """Whether a mask may take pixels of other objects."""
         self.overwrite = overwrite
@@ -184,7 +203,7 @@ class Session(Prompting):
         patches = [patch for patch in self.preview if patch.mask.size]
         if not patches or self.response is None:
             self.say("There is no mask to keep yet. " + READY)
-        elif self._has_output():
+        elif self.has_output():
             self._attempt(lambda: self._keep(patches))
 
     def _keep(self, patches: Sequence[MaskPatch]) -> str:
@@ -208,6 +227,7 @@ class Session(Prompting):
             target=self.selection[0] if self.selection else None,
             overwrite=self.overwrite,
             axes=plane.axes,
+            kind=self.kind,
             details={"each": self.each, "candidate": self.candidate, **self._provenance(plane)},
         )
         if not numbers:
@@ -221,7 +241,7 @@ class Session(Prompting):
 
     def keep_objects(self, objects: Objects, *, overwrite: bool) -> list[int] | None:
         """Write several objects as new labels, as one step; the draft stays. None: refused."""
-        if not self._has_output():
+        if not self.has_output():
             return None
         numbers: list[int] = []
 
@@ -234,6 +254,7 @@ class Session(Prompting):
                     overwrite=overwrite,
                     axes=plane.axes,
                     clear=False,
+                    kind=self.kind,
                     details={"each": False, **self._provenance(plane)},
                 )
             )

@@ -22,7 +22,15 @@ from napari_sam.errors import ImageError
 
 EDITS = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
 FLIP_KEYS = ("Alt", "Control")
-OUTPUT_KEYS = ("Control-Z", "Control-Shift-Z", "N", "Shift-N", "R")  # on a layer of the user's
+OUTPUT_KEYS = (
+    "Control-Z",
+    "Control-Shift-Z",
+    "N",
+    "Shift-N",
+    "R",
+    "PageUp",
+    "PageDown",
+)  # on a layer of the user's
 Later = Callable[[Callable[[], None]], None]
 
 

@@ -156,6 +156,26 @@ def _from(part: Region, whole: Region) -> Region:
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
+def space_of(labels: Any) -> dict[str, Any]:
+    """Axes, scale and unit of labels, as formats of files have them; of unknown ones nothing."""
+    if not isinstance(labels, LayerLabels):
+        return {}
+    layer = labels.layer
+    return space(layer.axis_labels, layer.scale, layer.units)
+
+
+def space(names: Sequence[str], scale: Sequence[float], units: Sequence[Any]) -> dict[str, Any]:
+    """Axes, scale and unit, as formats of files have them."""
+    letters = "".join(str(name)[:1].lower() for name in names)
+    proper = len(set(letters)) == len(names) and set(letters) <= set("tczyx")
+    unit = str(units[-1]) if len(units) else "pixel"
+    return {
+        "axes": letters if proper and letters.endswith("yx") else "",
+        "scale": tuple(map(float, scale)),
+        "unit": "" if unit == "pixel" else unit,
+    }
+
+
 def check_output(labels: Labels, image: Image) -> None:
     """Whether a layer can take the objects of an image.
 

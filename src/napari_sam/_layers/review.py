@@ -41,6 +41,7 @@ class ReviewKeys:
                 "Shift-S": lambda _: self._select(more=True),
                 "O": lambda _: self._open(),
                 "X": lambda _: review.delete(),
+                "K": lambda _: review.step_kind(),
             }
         for key, call in keys.items():
             layer.bind_key(key, call, overwrite=True)
