@@ -21,7 +21,8 @@ from napari_sam.core.modeling.micro_mask_decoder import (
     MicroMaskDecoder,
     TwoWayBlock,
 )
-from napari_sam.core.native.cells import Exchange
+from napari_sam.core.native.cells import Exchange, Finer, LowRank
+from napari_sam.core.native.first import FirstQuestions, can_ask_first
 from napari_sam.core.packed_click import Found, join, weigh_
 from napari_sam.core.packed_micro_prompt import DensePrompt, ImageSide
 
@@ -34,13 +35,16 @@ class CellUpdate:
 
     Attributes
     ----------
-    before, after
-        The cells of a slice before and after it, (p, D).
+    before, added
+        (P, D) the cells before it, and what joins them first.
+    after
+        The cells of a slice after it, (p, D).
     exchange
         What leads from one to the other.
     """
 
-    before: Callable[[slice], Tensor]
+    before: Tensor
+    added: LowRank | None
     after: Callable[[slice], Tensor]
     exchange: Callable[[], Exchange]
 
@@ -154,7 +158,7 @@ class FoldedBlock:
             out: Tensor = exchange.norm(torch.addmm(cells[part], weights.t(), exchange.gifts))
             return out
 
-        return CellUpdate(lambda part: cells[part], after, lambda: exchange)
+        return CellUpdate(cells, None, after, lambda: exchange)
 
     def _exchange(self, tokens: Tensor, token_pe: Tensor) -> Exchange:
         offers, bias = self.to_token.offers(tokens + token_pe)
@@ -165,17 +169,28 @@ class FoldedBlock:
     def ask_first(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> FirstAsk:
         """What finds what tokens look for in slices of the image before the first block.
 
-        Means of the values (d) and of the codes (R), side by side.
+        Means of the values (d) and of the codes (R), side by side. The codes hold afterwards.
         """
         attention = self.to_image
         queries = attention.queries(tokens)
         codes = self._through(attention.plain.k_proj, dense, bias=False)
-        folded = torch.bmm(queries, codes).flatten(0, 1)
+        folded = torch.bmm(queries, codes)
+        if can_ask_first(queries, len(dense.codes)):
+            questions = FirstQuestions(
+                queries, folded, side.keys, side.values, dense.codes, dense.hints
+            )
+
+            def look_and_ask(part: slice) -> Found:
+                dense.look(part)
+                return Found(*questions(part))
+
+            return look_and_ask
 
         def ask(part: slice) -> Found:
+            dense.fill(part)
             logits = torch.bmm(queries, side.keys[:, :, part])
             rows = logits.flatten(0, 1)
-            rows.addmm_(folded, dense.codes[:, part])
+            rows.addmm_(folded.flatten(0, 1), dense.codes[:, part])
             weight = weigh_(rows)
             values = torch.bmm(logits, side.values[:, part]).flatten(0, 1)
             return Found(torch.cat([values, rows @ dense.codes[:, part].t()], 1), weight)
@@ -200,17 +215,17 @@ class FoldedBlock:
         folded = torch.bmm(keys, codes).flatten(0, 1)
         gifts = attention.gifts(tokens)
 
-        def before(part: slice) -> Tensor:
-            return torch.addmm(side.cells[part], dense.codes[:, part].t(), dense.weights)
-
         def after(part: slice) -> Tensor:
+            codes = dense.codes[:, part]
             logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
-            logits.addmm_(folded, dense.codes[:, part])
+            logits.addmm_(folded, codes)
             weights = attention.softmax_over_tokens(logits)
-            out: Tensor = self.plain.norms[3](before(part).addmm_(weights.t(), gifts))
+            cells = torch.addmm(side.cells[part], codes.t(), dense.weights)
+            out: Tensor = self.plain.norms[3](cells.addmm_(weights.t(), gifts))
             return out
 
-        return CellUpdate(before, after, partial(self._exchange, tokens, token_pe))
+        added = LowRank(dense.codes, dense.weights)
+        return CellUpdate(side.cells, added, after, partial(self._exchange, tokens, token_pe))
 
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
@@ -242,6 +257,10 @@ class FoldedUpscale:
         h, w = skip_1CHW.shape[-2] // 2, skip_1CHW.shape[-1] // 2
         quarters = skip_1CHW[0].view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0)
         return self._centre(quarters.reshape(h * w, -1) + self.bias)
+
+    def finer(self, skip_PC: Tensor, *, out: Tensor) -> Finer:
+        """The same for the compiled library, of all cells."""
+        return Finer(self.weight, skip_PC, self.norm, out)
 
     def __call__(self, cells_PD: Tensor, skip_PC: Tensor, *, out: Tensor) -> None:
         """Features of the quarters of some rows of w cells, into ``out`` (2 * rows, 2 * w, C)."""
