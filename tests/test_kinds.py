@@ -8,13 +8,15 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_sam._document import Document, Made
-from napari_sam._journal import Journal, Source, read_journal, restore
+from napari_sam._journal import Journal
+from napari_sam._journal_lines import read_journal, restore
 from napari_sam._kinds import NO_KINDS, PALETTE, with_kind
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._operations import Drawing
 from napari_sam._replay import replay_with
 from napari_sam._review import Review
 from napari_sam._session import Session
+from napari_sam._source import Source
 from napari_sam._step_json import step_from_json, step_to_json
 from napari_sam._widget import SegmentAnything
 from napari_sam.errors import EditError

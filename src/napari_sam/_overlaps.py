@@ -4,6 +4,7 @@ Knows arrays, edits and records; writes nothing. The Labels layer stays the flat
 """
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 
 import numpy as np
 from scipy import ndimage
@@ -11,13 +12,14 @@ from scipy import ndimage
 from napari_sam._annotated import ObjectRecord
 from napari_sam._covered import Covered, both
 from napari_sam._label_edit import LabelEdit, LabelImage, difference
-from napari_sam._operations import Drawing
+from napari_sam._operations import Drawing, Mode
 
 
-def beneath(labels: LabelImage, drawing: Drawing) -> dict[int, Covered]:
-    """Of each mask of a drawing the pixels on which objects lie already, by its number."""
+def beneath(labels: LabelImage, drawing: Drawing, own: int | None = None) -> dict[int, Covered]:
+    """Of each mask of a drawing the pixels on which objects but ``own`` lie, by its number."""
     before = labels.read(drawing.region)
-    hidden = np.where(before != 0, drawing.canvas, 0).astype(np.int32)
+    others = (before != 0) & (before != (own or 0))
+    hidden = np.where(others, drawing.canvas, 0).astype(np.int32)
     found: dict[int, Covered] = {}
     for index, place in enumerate(ndimage.find_objects(hidden), start=1):
         if place is not None:
@@ -26,6 +28,19 @@ def beneath(labels: LabelImage, drawing: Drawing) -> dict[int, Covered]:
             if covered is not None:
                 found[index] = covered
     return found
+
+
+def changed_cover(
+    record: ObjectRecord, drawing: Drawing, hidden: Mapping[int, Covered], mode: Mode
+) -> Covered | None:
+    """What an object has beneath others once it is added to, subtracted from or replaced."""
+    more = reduce(both, hidden.values(), None)
+    if mode == "replace":
+        return more
+    if mode == "subtract":
+        kept = record.covered
+        return None if kept is None else kept.without(drawing.canvas != 0, drawing.offset)
+    return both(record.covered, more)
 
 
 def losses(edit: LabelEdit, objects: Mapping[int, ObjectRecord]) -> dict[int, Covered]:

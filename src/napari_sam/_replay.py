@@ -109,8 +109,10 @@ def _keep(
         mode=details["mode"],
         target=details["target"],
         overwrite=details["overwrite"],
+        first=min((n for n, (before, _) in step.objects.items() if before is None), default=None),
         axes=plane.axes,
         kind=details.get("kind", ""),
+        overlaps=details.get("overlaps", False),
         details={key: details[key] for key in ("each", "candidate", "plane", "intensity")},
     )
 
