@@ -100,8 +100,9 @@ class Person:
         at = QPoint(*(round(value / scene[3]) for value in scene[:2]))
         keys = Qt.KeyboardModifier
         modifier = keys.NoModifier if positive else keys.AltModifier
-        QTest.mouseMove(self.native, at)
-        QTest.mouseClick(self.native, Qt.MouseButton.LeftButton, modifier, at)
+        hand: Any = QTest
+        hand.mouseMove(self.native, at)
+        hand.mouseClick(self.native, Qt.MouseButton.LeftButton, modifier, at)
         self._wait_for(lambda: self._answered)
 
     def keep(self) -> int:
@@ -110,7 +111,8 @@ class Person:
         from qtpy.QtTest import QTest
 
         before = set(self.session.document.objects)
-        QTest.keyClick(self.native, Qt.Key.Key_Return)
+        hand: Any = QTest
+        hand.keyClick(self.native, Qt.Key.Key_Return)
         self._process()
         return next(iter(set(self.session.document.objects) - before), 0)
 

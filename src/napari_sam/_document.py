@@ -123,7 +123,9 @@ class Document(Ledger):
         said = {**how, "kind": kind, **(details or {})}
         draft = Draft() if clear else self.draft
         own = None if mode == "new" else target
-        hidden = beneath(self._labels(), drawing, own) if overlaps and not overwrite else {}
+        hidden = {}
+        if overlaps and not overwrite:
+            hidden = beneath(self._labels().read(drawing.region), drawing, own)
         if mode == "new":
             begin = self._first(first, len(made))
             edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
@@ -158,6 +160,8 @@ class Document(Ledger):
         *,
         facts: Facts,
         kinds: Kinds | None = None,
+        kind: str = "",
+        overlaps: bool = False,
         details: Mapping[str, Any] | None = None,
         axes: tuple[int, int] | None = None,
     ) -> bool:
@@ -169,9 +173,11 @@ class Document(Ledger):
         if not np.array_equal(labels.read(prepared.region), prepared.before):
             return False
         labels.write(prepared.region, prepared.after)
-        self._push(
-            name, details, edit=prepared.edit, facts=facts, axes=axes, kinds=kinds, written=True
-        )
+        lost = losses(prepared.edit, self.objects) if overlaps else {}
+        facts = {**facts, **{n: {**facts.get(n, {}), "covered": one} for n, one in lost.items()}}
+        wanted = with_kind(self.kinds if kinds is None else kinds, kind)
+        edit = prepared.edit
+        self._push(name, details, edit=edit, facts=facts, axes=axes, kinds=wanted, written=True)
         return True
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:

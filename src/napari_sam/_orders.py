@@ -4,13 +4,15 @@ Knows arrays of labels and their edits; knows no window and no files.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_sam._covered import Covered, both
 from napari_sam._label_edit import LabelEdit, Region, difference, distinct
-from napari_sam._operations import Drawing
+from napari_sam._operations import Drawing, require_room
+from napari_sam._overlaps import beneath
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,10 @@ class Order:
         The first label that is free.
     overwrite
         Whether other objects may lose pixels.
+    overlaps
+        Whether who does not get a pixel remembers it.
+    among
+        Number on the canvas -> its pixels on which others of the drawing lie.
     """
 
     drawing: Drawing
@@ -36,6 +42,8 @@ class Order:
     numbers: Mapping[int, int] | None
     first: int
     overwrite: bool
+    overlaps: bool = False
+    among: Mapping[int, Covered] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +58,8 @@ class Prepared:
         The same, as a step keeps it.
     numbers
         Number on the canvas -> label; a mask with no free pixel has none.
+    covered
+        Number on the canvas -> its pixels on which others lie, where overlaps are kept.
     """
 
     region: Region
@@ -57,10 +67,17 @@ class Prepared:
     after: NDArray[np.unsignedinteger]
     edit: LabelEdit
     numbers: Mapping[int, int]
+    covered: Mapping[int, Covered]
 
 
 def prepare(order: Order) -> Prepared:
-    """Find what changes; writes nothing. May be slow: for a worker."""
+    """Find what changes; writes nothing. May be slow: for a worker.
+
+    Raises
+    ------
+    EditError
+        The dtype of the labels has no room.
+    """
     before, canvas = order.before, order.drawing.canvas
     free = canvas if order.overwrite else np.where(before == 0, canvas, 0)
     names, ranks = distinct(free.ravel())
@@ -69,7 +86,15 @@ def prepare(order: Order) -> Prepared:
         numbers = {name: order.first + index for index, name in enumerate(found)}
     else:
         numbers = {name: order.numbers[name] for name in found}
+    require_room(int(np.iinfo(before.dtype).max), max(numbers.values(), default=0))
     table = np.array([numbers.get(int(name), 0) for name in names], before.dtype)
     after = np.where(free != 0, table[ranks].reshape(free.shape), before)
     edit = difference(before, after, order.drawing.offset)
-    return Prepared(order.drawing.region, before, after, edit, numbers)
+    hidden = order.overlaps and not order.overwrite
+    below = beneath(before, order.drawing) if hidden else {}
+    covered = {
+        one: cover
+        for one in {*below, *order.among}
+        if (cover := both(below.get(one), order.among.get(one))) is not None
+    }
+    return Prepared(order.drawing.region, before, after, edit, numbers, covered)

@@ -5,8 +5,10 @@ Knows arrays, edits and records; writes nothing. The Labels layer stays the flat
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam._annotated import ObjectRecord
@@ -15,9 +17,11 @@ from napari_sam._label_edit import LabelEdit, LabelImage, difference
 from napari_sam._operations import Drawing, Mode
 
 
-def beneath(labels: LabelImage, drawing: Drawing, own: int | None = None) -> dict[int, Covered]:
-    """Of each mask of a drawing the pixels on which objects but ``own`` lie, by its number."""
-    before = labels.read(drawing.region)
+def beneath(before: NDArray[Any], drawing: Drawing, own: int | None = None) -> dict[int, Covered]:
+    """Of each mask of a drawing the pixels on which objects but ``own`` lie, by its number.
+
+    ``before``: the labels there.
+    """
     others = (before != 0) & (before != (own or 0))
     hidden = np.where(others, drawing.canvas, 0).astype(np.int32)
     found: dict[int, Covered] = {}

@@ -12,10 +12,10 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam._document import Document, Made
-from napari_sam._drawing import Objects, drawing_of, in_all_axes
+from napari_sam._drawing import drawing_of
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage
-from napari_sam._operations import Drawing, Mode
+from napari_sam._operations import Mode
 from napari_sam._place import PromptSet
 from napari_sam._predict import MaskPatch, ModelChoice, Plane
 from napari_sam._prompting import Prompting, Tool
@@ -27,7 +27,6 @@ __all__ = [
     "READY",
     "IntensityChoice",
     "LayerRef",
-    "Objects",
     "Session",
     "Tool",
     "drawing_of",
@@ -215,7 +214,7 @@ class Session(Prompting):
             axes=plane.axes,
             kind=self.kind,
             overlaps=self.keep_overlaps,
-            details={"each": self.each, "candidate": self.candidate, **self._provenance(plane)},
+            details={"each": self.each, "candidate": self.candidate, **self.provenance(plane)},
         )
         if not numbers:
             return "Kept as label nothing: all of it is labelled already."
@@ -226,31 +225,7 @@ class Session(Prompting):
             else f"Kept as label {what}."
         )
 
-    def keep_objects(self, objects: Objects, *, overwrite: bool) -> list[int] | None:
-        """Write several objects as new labels, as one step; the draft stays. None: refused."""
-        if not self.has_output():
-            return None
-        numbers: list[int] = []
-
-        def keep() -> str:
-            plane = objects.plane
-            numbers.extend(
-                self.document.commit(
-                    Drawing(*in_all_axes(plane, objects.offset, objects.canvas)),
-                    [Made(score=score, model=self.model.name) for score in objects.scores],
-                    overwrite=overwrite,
-                    axes=plane.axes,
-                    clear=False,
-                    kind=self.kind,
-                    overlaps=self.keep_overlaps,
-                    details={"each": False, **self._provenance(plane)},
-                )
-            )
-            return self.message
-
-        return numbers if self._attempt(keep) else None
-
-    def _provenance(self, plane: Plane) -> dict[str, Any]:
+    def provenance(self, plane: Plane) -> dict[str, Any]:
         """What it takes to ask the same of a model again."""
         intensity = self.intensity_value()
         return {

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
 from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
 from napari_sam._jobs import LatestJob
@@ -84,6 +85,7 @@ class SegmentAnything(QWidget):
         wanted = self._settings.now
         self.session = Session(model or ModelChoice(name=wanted.model), weights_needed=load is None)
         self.everything = Everything(self.session)
+        self.bulk = Bulk(self.session)
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
         self.filing = Filing(self.session, space_of)
@@ -97,13 +99,13 @@ class SegmentAnything(QWidget):
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
-        self.saves, self.loads = (LatestJob(self) for _ in range(2))
+        self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
-        self._candidates = CandidateLayer(self._binding, self.everything)
+        self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
@@ -115,6 +117,7 @@ class SegmentAnything(QWidget):
             self.filing,
             self.session,
             self.everything,
+            self.bulk,
             self.review,
         )
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
@@ -138,6 +141,7 @@ class SegmentAnything(QWidget):
             self.restores,
             self.saves,
             self.loads,
+            self.keeps,
         )
 
     def shut(self) -> None:
@@ -150,6 +154,7 @@ class SegmentAnything(QWidget):
         self.series.close()
         self.filing.close()
         self.everything.close()
+        self.bulk.close()
         self.review.close()
         self.session.close()
 
@@ -211,6 +216,9 @@ class SegmentAnything(QWidget):
         everything.choose_requested.connect(self._on_choose)
         self.sweeps.returned.connect(everything.accept_found)
         self.sweeps.cancelled.connect(everything.cancelled)
+        self.bulk.requested.connect(self._on_keep)
+        self.keeps.returned.connect(self.bulk.accept)
+        self.keeps.cancelled.connect(self.bulk.cancelled)
         self.choices.returned.connect(everything.accept_selection)
         self.choices.failed.connect(lambda _, message: everything.choose_failed(message))
         self.choices.cancelled.connect(everything.choose_cancelled)
@@ -258,6 +266,9 @@ class SegmentAnything(QWidget):
 
     def _on_sweep(self, request: SweepRequest) -> None:
         self.sweeps.submit(partial(sweep, request, load=self._load, cache=self._cache))
+
+    def _on_keep(self, request: BulkRequest) -> None:
+        self.keeps.submit(partial(keep_all, request))
 
     def _on_choose(self, request: ChooseRequest) -> None:
         self.choices.submit(partial(choose, request))
