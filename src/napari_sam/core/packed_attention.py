@@ -138,7 +138,8 @@ class FoldedAttention:
 
     def _rows(self, x_bTD: Tensor, layer: nn.Linear) -> Tensor:
         """Tokens through a layer, scaled, by head: (H, N, d)."""
-        return self.split(layer(x_bTD)) * self.scale
+        rows: Tensor = self.split(layer(x_bTD)) * self.scale
+        return rows
 
     def _fold(self, rows_HNd: Tensor, layer: nn.Linear, b: int) -> Tensor:
         """A layer of the cells as part of the rows that meet them, (b, R, D)."""
