@@ -113,6 +113,19 @@ def test_a_cache_that_cannot_be_written(own_cache: Path):
 
 
 @needs_compiler
+def test_a_cache_that_cannot_even_be_looked_at(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As a home of another user is: looking whether a file is there is an error then."""
+    beyond = own_cache / ("long" * 100)
+    monkeypatch.setattr(library, "user_cache_path", lambda name: beyond / name)
+    with caplog.at_level(logging.INFO):
+        assert library.ready_library() is None
+        assert library.load_library() is None
+    assert "could not be made" in caplog.text
+
+
+@needs_compiler
 def test_two_processes_at_once(own_cache: Path):
     code = (
         "import sys; from pathlib import Path; from napari_sam.core.native import library;"
