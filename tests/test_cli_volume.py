@@ -1,14 +1,13 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam import _cli_volume
 from napari_sam._cli import app
+from napari_sam._cli_models import Engine
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.sources import forget_sources
 from tests.volume.fakes import Greys, cells
@@ -21,10 +20,7 @@ CUT = ["--tile", "48", "--halo", "16", "--intensity", "as_is"]
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def fake(model: str, *others: object) -> Any:
-        return Greys("tiny")
-
-    monkeypatch.setattr(_cli_volume, "_model", fake)
+    monkeypatch.setattr(Engine, "choice", lambda engine: Greys("tiny"))
     yield
     forget_sources()
 

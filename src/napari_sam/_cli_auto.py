@@ -5,7 +5,7 @@ Knows the options and what is told to the user; the generator, files and formats
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import napari_sam
+from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
@@ -167,9 +167,13 @@ class Finding:
 
     def params(self, model: str) -> AutomaticParams:
         """The model's defaults with what was given."""
-        given = asdict(self) | {"level": self.level.value}
-        changes = {name: value for name, value in given.items() if value is not None}
-        return AutomaticParams.for_model(get_spec(model)).changed(**changes)
+        return params_of(model, asdict(self) | {"level": self.level.value})
+
+
+def params_of(model: str, given: Mapping[str, Any]) -> AutomaticParams:
+    """A model's defaults, changed by what is not None."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return AutomaticParams.for_model(get_spec(model)).changed(**changes)
 
 
 @dataclass(frozen=True)
@@ -238,6 +242,7 @@ def auto(
     Labels and ids are 1, 2, ... in the order in which the objects were found, in all files.
     """
     from napari_sam._record_files import write_all
+    from napari_sam.core.automatic import generate
 
     params = finding.params(engine.model)
     targets = places.targets()
@@ -245,7 +250,7 @@ def auto(
     picture = source.read()
     predictor = engine.load()
     started = time.perf_counter()
-    found = _generate(picture, predictor, params)
+    found = follow(generate(picture, predictor, params, intensity="as_is"))
     shape = (picture.shape[0], picture.shape[1])
     provenance = _provenance(source, predictor, engine.weights, params, choice)
     records = choice.of(found, shape)
@@ -278,27 +283,6 @@ def _check_places(image: Path, targets: Sequence[Target], places: Places) -> Non
         from napari_sam.extras.coco import require
 
         require()
-
-
-def _generate(
-    picture: "NDArray[np.uint8]", predictor: "Predictor", params: AutomaticParams
-) -> "list[MaskRecord]":
-    """Run the generator, with a bar."""
-    from napari_sam.core.automatic import generate
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    job = generate(picture, predictor, params, intensity="as_is")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=None)
-        while True:
-            try:
-                step = next(job)
-            except StopIteration as end:
-                found: list[MaskRecord] = end.value
-                return found
-            bar.update(
-                task, completed=step.done, total=step.total or None, description=step.message
-            )
 
 
 def _provenance(

@@ -118,10 +118,8 @@ def segment_volume(
 
     Parameters
     ----------
-    job
-        What with what.
-    store
-        Folder for the labels of tiles; made, or gone on with.
+    job, store
+        As for :func:`embed_volume`, but the store is one of labels.
     params
         Of the generator, for each tile.
     min_area

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.params import AutomaticParams
 from napari_sam.errors import StoreError
+from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.manifest import ArraySpec
@@ -99,12 +100,8 @@ class SegmentWork:
         predictor: EncodesAndDecodes = self.model.load()
         if self.embeddings is not None:
             predictor = _Known(predictor, self._embedding(tile, predictor))
-        job = generate(picture, predictor, self.params, intensity="as_is")
-        while True:
-            try:
-                next(job)
-            except StopIteration as end:
-                return {"labels": records_to_labels(end.value, size, least_area=self.min_area)}
+        records = finish(generate(picture, predictor, self.params, intensity="as_is"))
+        return {"labels": records_to_labels(records, size, least_area=self.min_area)}
 
     def _embedding(self, tile: Tile, predictor: object) -> "ImageEmbedding":
         """As the store has it, also when it was just made: else a resumed run would differ."""
