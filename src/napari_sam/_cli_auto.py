@@ -28,6 +28,8 @@ from napari_sam._cli_options import (
     Verbose,
     indices,
     intensity_of,
+    switch,
+    whole,
 )
 from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
 from napari_sam._record_files import Overlap as OverlapRule
@@ -53,16 +55,8 @@ class Level(StrEnum):
     SUBPART = "subpart"
 
 
-def _whole(flag: str, least: int, help: str, panel: str) -> Any:
-    return typer.Option(flag, metavar="N", min=least, help=help, rich_help_panel=panel)
-
-
 def _share(flag: str, help: str, panel: str = _FILTER) -> Any:
     return typer.Option(flag, metavar="X", min=0.0, help=help, rich_help_panel=panel)
-
-
-def _switch(flag: str, help: str, panel: str) -> Any:
-    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
 
 
 Outputs = Annotated[
@@ -83,20 +77,20 @@ Kinds = Annotated[
         rich_help_panel=_RESULT,
     ),
 ]
-Points = Annotated[int | None, _whole("--points-per-side", 1, "Points a side of the grid.", _GRID)]
-Batch = Annotated[int | None, _whole("--points-per-batch", 1, "Points asked at once.", _GRID)]
+Points = Annotated[int | None, whole("--points-per-side", 1, "Points a side of the grid.", _GRID)]
+Batch = Annotated[int | None, whole("--points-per-batch", 1, "Points asked at once.", _GRID)]
 Layers = Annotated[
-    int | None, _whole("--crop-n-layers", 0, "Layers of crops: 4, 16, ... of them.", _GRID)
+    int | None, whole("--crop-n-layers", 0, "Layers of crops: 4, 16, ... of them.", _GRID)
 ]
 CropOverlap = Annotated[
     float | None, _share("--crop-overlap-ratio", "Overlap of crops, as a share.", _GRID)
 ]
 Downscale = Annotated[
     int | None,
-    _whole("--crop-n-points-downscale-factor", 1, "Fewer points a side in crops.", _GRID),
+    whole("--crop-n-points-downscale-factor", 1, "Fewer points a side in crops.", _GRID),
 ]
 Adaptive = Annotated[
-    bool, _switch("--adaptive", "Coarse first; then only where something may be.", _GRID)
+    bool, switch("--adaptive", "Coarse first; then only where something may be.", _GRID)
 ]
 LeastIou = Annotated[float | None, _share("--pred-iou-thresh", "Least IoU the model expects.")]
 LeastStability = Annotated[float | None, _share("--stability-score-thresh", "Least stability.")]
@@ -109,15 +103,15 @@ BoxNms = Annotated[
 CropNms = Annotated[float | None, _share("--crop-nms-thresh", "The same, between crops.")]
 SmallRegions = Annotated[
     int | None,
-    _whole("--min-mask-region-area", 0, "Fill holes, drop islands below so many pixels.", _FILTER),
+    whole("--min-mask-region-area", 0, "Fill holes, drop islands below so many pixels.", _FILTER),
 ]
 LevelChoice = Annotated[
     Level, typer.Option("--level", help="Of objects in objects.", rich_help_panel=_FILTER)
 ]
-LeastArea = Annotated[int, _whole("--min-area", 0, "Smallest object, in pixels.", _FILTER)]
-MostArea = Annotated[int | None, _whole("--max-area", 1, "Largest object, in pixels.", _FILTER)]
+LeastArea = Annotated[int, whole("--min-area", 0, "Smallest object, in pixels.", _FILTER)]
+MostArea = Annotated[int | None, whole("--max-area", 1, "Largest object, in pixels.", _FILTER)]
 Border = Annotated[
-    bool, _switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
+    bool, switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
 ]
 OverlapChoice = Annotated[
     OverlapRule,

@@ -22,7 +22,7 @@ from napari_sam._cli_auto import (
 )
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import Engine
-from napari_sam._cli_options import Verbose
+from napari_sam._cli_options import Verbose, switch, whole
 from napari_sam._cli_volume import (
     Cut,
     Store,
@@ -58,16 +58,7 @@ Kept = Annotated[
 Objects = Annotated[
     Level, typer.Option("--objects", help="Of objects in objects.", rich_help_panel=_OBJECTS)
 ]
-LeastArea = Annotated[
-    int,
-    typer.Option(
-        "--min-area",
-        metavar="N",
-        min=0,
-        help="Least pixels in a plane.",
-        rich_help_panel=_OBJECTS,
-    ),
-]
+LeastArea = Annotated[int, whole("--min-area", 0, "Least pixels in a plane.", _OBJECTS)]
 To = Annotated[
     str | None, typer.Option("--to", metavar="NAME2", help="Name of the labels; else NAME.")
 ]
@@ -77,27 +68,9 @@ LinkIou = Annotated[
         "--link-iou", metavar="X", help="Least overlap of planes (IoU).", rich_help_panel=_LINKS
     ),
 ]
-Gap = Annotated[
-    int | None,
-    typer.Option(
-        "--gap", metavar="N", min=0, help="Planes that may miss an object.", rich_help_panel=_LINKS
-    ),
-]
-LeastSize = Annotated[
-    int | None,
-    typer.Option(
-        "--min-size", metavar="N", min=0, help="Least voxels in all.", rich_help_panel=_LINKS
-    ),
-]
-Apart = Annotated[
-    bool,
-    typer.Option(
-        "--planes-apart",
-        metavar="",
-        help="Each plane has objects of its own.",
-        rich_help_panel=_LINKS,
-    ),
-]
+Gap = Annotated[int | None, whole("--gap", 0, "Planes that may miss an object.", _LINKS)]
+LeastSize = Annotated[int | None, whole("--min-size", 0, "Least voxels in all.", _LINKS)]
+Apart = Annotated[bool, switch("--planes-apart", "Each plane has objects of its own.", _LINKS)]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn
 
 from napari_sam._cli_follow import follow
 from napari_sam._cli_models import Engine
-from napari_sam._cli_options import Channels, IntensityRange, indices, intensity_of
+from napari_sam._cli_options import Channels, IntensityRange, indices, intensity_of, whole
 from napari_sam.core.registry import get_spec
 
 if TYPE_CHECKING:
@@ -52,20 +52,15 @@ Axes = Annotated[
     str | None,
     typer.Option("--axes", metavar="TCZYX", help="A letter for each axis, if the file is wrong."),
 ]
-Side = Annotated[
-    int | None,
-    typer.Option(
-        "--tile", metavar="PIXELS", min=1, help="Side of the tiles.", rich_help_panel=_TILES
-    ),
-]
+Side = Annotated[int | None, whole("--tile", 1, "Side of the tiles.", _TILES, metavar="PIXELS")]
 Halo = Annotated[
     int | None,
-    typer.Option(
+    whole(
         "--halo",
+        0,
+        "What a tile sees of its neighbours; best as large as an object.",
+        _TILES,
         metavar="PIXELS",
-        min=0,
-        help="What a tile sees of its neighbours; best as large as an object.",
-        rich_help_panel=_TILES,
     ),
 ]
 
