@@ -73,6 +73,21 @@ def test_embeddings_are_kept_counted_and_repaired(tmp_path: Path) -> None:
     run("segment-volume", path, "--name", "cells", "--embeddings", *FAST)
 
 
+def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, scheduler_kwargs={"dashboard": False}
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert "8 tiles in" in run("embed", path, *CUT, *where)
+        run("segment-volume", path, "--name", "cells", *FAST, *where)
+    labels = ImageRef.open(path / "labels" / "cells")
+    assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
+    assert "take either" in run("embed", path, "--workers", "2", "--scheduler", "tcp://a:1", code=2)
+
+
 def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:
     data = cells((2, 90, 100))[0]
     path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")

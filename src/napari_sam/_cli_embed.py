@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from napari_sam._cli_groups import grouped
+from napari_sam._cli_machines import Machines
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import Verbose
 from napari_sam._cli_volume import Cut, Store, Work, embeddings_folder, say, watch
@@ -25,6 +26,7 @@ def embed(
     engine: Engine,
     cut: Cut,
     dtype: Numbers = "float16",
+    machines: Machines,
     verbose: Verbose = False,
 ) -> None:
     """Compute the image embeddings of a volume, tile by tile, and keep them.
@@ -40,7 +42,8 @@ def embed(
         raise typer.BadParameter(f"--dtype {dtype}: take float16, bfloat16 or float32.")
     job = cut.job(cut.image(store), engine)
     path = embeddings_folder(store, work, engine.model)
-    kept = watch(embed_volume(job, path, dtype=dtype))
+    with machines.runner() as runner:
+        kept = watch(embed_volume(job, path, dtype=dtype, runner=runner))
     size = kept.bytes_on_disk()
     t, z, y, x = kept.manifest.grid.shape
     density = size / (t * z * y * x)

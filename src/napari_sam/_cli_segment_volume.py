@@ -5,7 +5,7 @@ Knows the options and the order: tiles, then labels. The jobs are in ``volume``.
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from napari_sam._cli_auto import (
     params_of,
 )
 from napari_sam._cli_groups import grouped
+from napari_sam._cli_machines import Machines
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import Verbose, switch, whole
 from napari_sam._cli_volume import (
@@ -124,6 +125,7 @@ def segment_volume(
     finding: Finding,
     min_area: LeastArea = 0,
     linking: Linking,
+    machines: Machines,
     verbose: Verbose = False,
 ) -> None:
     """Find all objects of a volume and write them to labels/NAME of the OME-Zarr image.
@@ -134,6 +136,10 @@ def segment_volume(
     the same command goes on where it was. Of other files than OME-Zarr, say where labels go:
 
         napari-sam segment-volume stack.tif --name cells -o stack_labels.zarr
+
+    On many machines that see the same files:
+
+        napari-sam segment-volume stack.zarr --name cells --scheduler tcp://node1:8786
     """
     from napari_sam.volume.pipelines import segment_volume as job_of
 
@@ -143,7 +149,9 @@ def segment_volume(
     job = cut.job(image, engine)
     folder = _tiles(store, work, name)
     kept = embeddings_folder(store, work, engine.model) if embeddings else None
-    tiles = watch(job_of(job, folder, params=params, min_area=min_area, embeddings=kept))
+    settings: Any = {"params": params, "min_area": min_area, "embeddings": kept}
+    with machines.runner() as runner:
+        tiles = watch(job_of(job, folder, **settings, runner=runner))
     _stitch(tiles, image, root, name, links)
 
 

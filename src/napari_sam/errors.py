@@ -13,6 +13,7 @@
     │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
     │   ├── StoreIncompleteError            n of m tiles missing: how to resume
     │   └── JournalError                    the file is no journal, or of another image
+    ├── ClusterError                        no scheduler, no worker, or one that cannot work
     ├── OutOfMemoryError(MemoryError)       suggests a smaller model or tile
     └── MissingExtraError(ImportError)      the exact pip line
 
@@ -63,6 +64,10 @@ class StoreIncompleteError(StoreError):
 
 class JournalError(StoreError):
     """A journal cannot be read, or belongs to another image."""
+
+
+class ClusterError(NapariSamError):
+    """Other machines cannot be used; the message says why and what to do."""
 
 
 class OutOfMemoryError(NapariSamError, MemoryError):

@@ -4,8 +4,6 @@ The same work runs in this process or on another machine; its result depends on 
 """
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,7 +17,7 @@ from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.manifest import ArraySpec
 from napari_sam.volume.model import PredictorSource
-from napari_sam.volume.store import TileStore
+from napari_sam.volume.store import TileStore, reopen
 from napari_sam.volume.tiles import Tile
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ class SegmentWork:
 
     def _embedding(self, tile: Tile, predictor: object) -> "ImageEmbedding":
         """As the store has it, also when it was just made: else a resumed run would differ."""
-        store = _store(str(self.embeddings))
+        store = reopen(str(self.embeddings))
         if not store.is_done(tile.index):
             store.write(tile.index, EmbedWork(self.image, self.intensity, self.model)(tile))
         device = getattr(getattr(predictor, "runtime", None), "device", "cpu")
@@ -146,11 +144,6 @@ def read_embedding(
         Frame(**sizes, mask_stride=frame["mask_stride"]),
         store.manifest.model["name"],
     )
-
-
-@lru_cache(maxsize=4)
-def _store(path: str) -> TileStore:
-    return TileStore.open(Path(path))
 
 
 def _arrays(embedding: "ImageEmbedding") -> Result:
