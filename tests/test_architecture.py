@@ -36,10 +36,15 @@ OWNERS = {
         ("core/weights.py",),
     ),
     "huggingface_hub": (),
+    **dict.fromkeys(("fsspec", "s3fs"), ("volume/remote.py",)),
     # the extras: each engine in its own file, imported when asked for
     "openvino": ("core/engines/openvino.py",),
     "onnxruntime": ("core/engines/onnx.py",),
     "distributed": ("volume/distributed.py",),
+    "pylibCZIrw": ("volume/readers/czi.py",),
+    "nd2": ("volume/readers/nd2.py",),
+    "pydicom": ("volume/readers/dicom.py",),
+    "nibabel": ("volume/readers/nifti.py",),
 }  # fmt: skip
 
 
@@ -51,6 +56,11 @@ EXTRA_FILES = {
     "core/engines/onnx.py": "onnx",
     "extras/coco.py": "coco",
     "volume/distributed.py": "distributed",
+    "volume/remote.py": "remote",
+    "volume/readers/czi.py": "czi",
+    "volume/readers/nd2.py": "nd2",
+    "volume/readers/dicom.py": "dicom",
+    "volume/readers/nifti.py": "nifti",
 }
 # Where the name to import is not the name to install.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "distributed": "dask"}

@@ -76,3 +76,18 @@ class OutOfMemoryError(NapariSamError, MemoryError):
 
 class MissingExtraError(NapariSamError, ImportError):
     """An optional dependency is not installed; the message gives the pip line."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
+    """The error that says how an extra of ours is installed.
+
+    Parameters
+    ----------
+    what
+        What was wanted, for the beginning of the sentence.
+    package, extra
+        What is missing, and the extra that brings it.
+    """
+    return MissingExtraError(
+        f'{what}: {package} is needed: pip install "napari-sam[{extra}]", from this repository.'
+    )

@@ -21,7 +21,7 @@ from functools import partial
 
 import numpy as np
 
-from napari_sam.errors import ClusterError, MissingExtraError, NapariSamError
+from napari_sam.errors import ClusterError, NapariSamError, missing_extra
 from napari_sam.progress import Progress
 from napari_sam.volume.run import WAIT_S, make
 from napari_sam.volume.store import TileStore, reopen
@@ -30,9 +30,7 @@ from napari_sam.volume.work import Work
 try:
     import distributed
 except ImportError as error:
-    raise MissingExtraError(
-        'Many machines need dask: pip install "napari-sam[distributed]", from this repository.'
-    ) from error
+    raise missing_extra("Many machines", "dask", "distributed") from error
 
 __all__ = ["ClusterRunner", "connect", "local_workers"]
 
