@@ -3,25 +3,21 @@
 Knows the options and the bar; what is measured and how is told in ``evaluation``.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bar
 
+from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import Verbose
 from napari_sam.evaluation.params import EvaluationParams, Protocol
-from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
     from napari_sam.evaluation.report import Report
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -88,13 +84,14 @@ def evaluate(images: Images, engine: Engine, files: Files, verbose: Verbose = Fa
         datasets=tuple(images.dataset or ()),
         provenance=describe_model(predictor, engine.weights),
     )
-    report = _watch(job)
+    report = follow(job, start="", transient=True)
     Console().print(report.to_markdown(), markup=False, highlight=False, soft_wrap=True)
     _write(files, report)
     if files.pictures:
         from napari_sam.evaluation.pictures import write_pictures
 
-        _watch(write_pictures(predictor, images.pack, report.results, files.pictures))
+        drawing = write_pictures(predictor, images.pack, report.results, files.pictures)
+        follow(drawing, start="", transient=True)
 
 
 def _write(files: Files, report: "Report") -> None:
@@ -107,16 +104,3 @@ def _write(files: Files, report: "Report") -> None:
         from napari_sam.evaluation.card import replace_figures
 
         replace_figures(files.card, markdown.replace("\n## ", "\n### ").replace("## ", "### ", 1))
-
-
-def _watch(job: Generator[Progress, None, _T]) -> _T:
-    """Run a job to its end under a bar on standard error; its result."""
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        while True:
-            try:
-                now = next(job)
-            except StopIteration as end:
-                result: _T = end.value
-                return result
-            bar.update(task, completed=now.done, total=now.total, description=now.message)
