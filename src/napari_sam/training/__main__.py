@@ -52,6 +52,9 @@ def main() -> None:
     parser.add_argument(
         "--start-from", type=Path, help="exported weights (safetensors) that a new run starts from"
     )
+    parser.add_argument("--held-out", type=float, default=TrainParams.held_out)
+    parser.add_argument("--first-rounds", type=int, default=TrainParams.first_rounds)
+    parser.add_argument("--last-rounds", type=int, default=TrainParams.last_rounds)
     parser.add_argument("--learning-rate", type=float, default=TrainParams.learning_rate)
     parser.add_argument("--seed", type=int, default=TrainParams.seed)
     parser.add_argument("--threads", type=int, default=2)
@@ -72,6 +75,9 @@ def main() -> None:
         seed=args.seed,
         learning_rate=args.learning_rate,
         synthetic_share=args.synthetic_share,
+        held_out=args.held_out,
+        first_rounds=args.first_rounds,
+        last_rounds=args.last_rounds,
     )
     architecture = get_spec("tiny").architecture
     assert isinstance(architecture, MicroConfig)
@@ -79,6 +85,8 @@ def main() -> None:
     if args.start_from:
         load_but_scores(model, load_file(args.start_from))
     images = TrainingImages.from_packs(args.pack) if args.pack else None
+    if images is not None and params.held_out:
+        images, _ = images.split(params.held_out)
     if args.fit_scores:
         if images is None:
             parser.error("--fit-scores needs a --pack")

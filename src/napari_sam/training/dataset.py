@@ -4,6 +4,7 @@ Every batch is a function of (seed, number of the batch) alone, so a resumed run
 uninterrupted one would have seen. Knows numpy and torch tensors, nothing of models or losses.
 """
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from napari_sam.evaluation.datasets import Sample, read_pack
+from napari_sam.training.canvas import log_uniform
 from napari_sam.training.params import CropShape, TrainParams
-from napari_sam.training.synthetic import log_uniform, make_scene
+from napari_sam.training.synthetic import make_scene
 
 LEAST_PIXELS = 40
 ENDLESS = 1 << 30
@@ -27,10 +29,10 @@ WORKING_SIDE = 640  # long side at which the model will be used on small images
 # Share of the real crops by modality; the rest is spread over whatever else the packs hold.
 MODALITY_SHARES = {
     "fluorescence": 0.44,
-    "histology": 0.22,
+    "histology": 0.18,
     "brightfield": 0.07,
-    "phase-contrast": 0.09,
-    "SEM": 0.07,
+    "phase-contrast": 0.11,
+    "SEM": 0.09,
 }
 SKIPPED_MODALITIES = {"fundus"}  # vessel trees are not objects that a click names
 
@@ -69,6 +71,20 @@ class TrainingImages:
                     found.setdefault(sample.modality, []).append(sample)
         return cls(found)
 
+    def split(self, held_out: float) -> "tuple[TrainingImages, TrainingImages]":
+        """Images to train on, and a share of each modality held out; chosen by the item's name.
+
+        Planes of one stack stay together, a modality of a single item is all trained on, and an
+        item stays on its side whatever else the packs hold.
+        """
+        parts: tuple[dict[str, list[Sample]], ...] = ({}, {})
+        for modality, samples in self.by_modality.items():
+            sides = [_draw_of(sample) < held_out for sample in samples]
+            for sample, aside in zip(samples, sides, strict=True):
+                # Without any image to train on a modality cannot be judged either.
+                parts[aside and not all(sides)].setdefault(modality, []).append(sample)
+        return TrainingImages(parts[0]), TrainingImages(parts[1])
+
     def shares(self) -> dict[str, float]:
         """Probability of each modality that is present; they sum to one."""
         named = {m: MODALITY_SHARES[m] for m in self.by_modality if m in MODALITY_SHARES}
@@ -85,6 +101,11 @@ class TrainingImages:
         modality = names[rng.choice(len(names), p=[shares[n] for n in names])]
         pool = self.by_modality[modality]
         return pool[rng.integers(len(pool))]
+
+
+def _draw_of(sample: Sample) -> float:
+    """A number from 0 to 1 that depends on the item's name alone."""
+    return zlib.crc32(sample.name.partition("#")[0].encode()) / 2**32
 
 
 class BatchSource(Dataset[Batch]):
@@ -120,7 +141,14 @@ class BatchSource(Dataset[Batch]):
                 picture, levels = synthetic_crop(rng, shape.size)
             else:
                 assert self.images is not None
-                picture, levels = real_crop(rng, self.images.draw(rng), shape.size)
+                sample = self.images.draw(rng)
+                picture, levels = real_crop(rng, sample, shape.size)
+                if rng.random() < self.params.copy_paste:
+                    others = self.images.by_modality[sample.modality]
+                    other = others[rng.integers(len(others))]
+                    picture, levels = paste_objects(
+                        rng, picture, levels[0], *real_crop(rng, other, shape.size)
+                    )
             masks = choose_objects(rng, levels, shape.objects)
             if masks is not None:
                 return augment(rng, picture, masks, levels[0][2::4, 2::4])
@@ -154,9 +182,11 @@ def _one_thread(_: int) -> None:
 
 def synthetic_crop(rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
     """A drawn scene, or a magnified part of one: picture (3, S, S) and label levels (S, S)."""
-    scene = make_scene(rng, 256)
-    zoom = log_uniform(rng, 0.6 if size < 256 else 1.0, 4.0 if rng.random() < 0.3 else 1.5)
-    side = int(np.clip(size / zoom, 48, 256))
+    drawn = max(256, min(size, 512))
+    scene = make_scene(rng, drawn)
+    least = 0.6 if size < drawn else 1.0
+    zoom = log_uniform(rng, least, 5.0 if rng.random() < 0.4 else 1.5)
+    side = int(np.clip(size / zoom, 48, drawn))
     return _cut(rng, scene.image, scene.labels, side, size)
 
 
@@ -165,10 +195,10 @@ def real_crop(rng: Generator, sample: Sample, size: int) -> tuple[Tensor, list[T
     long_side = max(sample.picture.shape[:2])
     # Large pictures are used at about their own scale, small ones enlarged.
     zoom = WORKING_SIDE / long_side if long_side <= 1024 else 0.75
-    if rng.random() < 0.25:
-        zoom *= log_uniform(rng, 0.35, 4.0)
+    if rng.random() < 0.3:
+        zoom *= log_uniform(rng, 0.35, 4.5)
     else:
-        zoom *= log_uniform(rng, 0.5, 1.9)
+        zoom *= log_uniform(rng, 0.55, 1.8)
     side = int(np.clip(size / zoom, 32, min(sample.picture.shape[:2])))
     return _cut(rng, sample.picture, (sample.labels,), side, size)
 
@@ -194,6 +224,26 @@ def _cut(
             for level in labels
         ]
     return cut, [level.long() for level in labels]
+
+
+def paste_objects(
+    rng: Generator, picture: Tensor, labels: Tensor, other: Tensor, other_levels: list[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Copy some objects of another crop (3, S, S) onto this one, edges softened.
+
+    What a pasted object covers is gone from the labels, as if it lay on top.
+    """
+    source = other_levels[0]
+    numbers = torch.unique(source)
+    numbers = numbers[numbers > 0]
+    if not len(numbers):
+        return picture, [labels]
+    count = int(rng.integers(1, max(2, min(12, len(numbers)) + 1)))
+    chosen = numbers[torch.from_numpy(rng.permutation(len(numbers))[:count])]
+    pasted = torch.isin(source, chosen)
+    soft = F.avg_pool2d(pasted[None, None].float(), 3, 1, 1)[0]
+    mixed = picture * (1 - soft) + other * soft
+    return mixed, [torch.where(pasted, source + int(labels.max()), labels)]
 
 
 def choose_objects(rng: Generator, levels: list[Tensor], count: int) -> Tensor | None:

@@ -76,8 +76,10 @@ class Trainer:
         last = saved = logged = time.monotonic()
         notes: dict[str, list[float]] = {}
         while self.fraction < 1:
+            asked = time.monotonic()
             batch = next(source)
-            for name, value in self._train_step(batch).items():
+            waited = time.monotonic() - asked
+            for name, value in (self._train_step(batch) | {"data_wait": waited}).items():
                 notes.setdefault(name, []).append(value)
             now = time.monotonic()
             spent, last = now - last, now

@@ -60,6 +60,10 @@ class TrainParams:
         Kinds of batches with their share of the steps.
     synthetic_share
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
+    copy_paste
+        Share of the real crops onto which objects of another image are pasted.
+    held_out
+        Share of the images of each modality that is not trained on, to compare weights with.
     first_rounds, last_rounds
         Prompt rounds per step, growing linearly from one to the other.
     loss
@@ -80,9 +84,15 @@ class TrainParams:
     warmup_steps: int = 80
     ema_decay: float = 0.999
     crops: tuple[CropShape, ...] = field(
-        default=(CropShape(128, 8, 4, 0.4), CropShape(256, 4, 6, 0.6))
+        default=(
+            CropShape(128, 8, 4, 0.25),
+            CropShape(256, 4, 6, 0.65),
+            CropShape(512, 1, 8, 0.1),
+        )
     )
     synthetic_share: float = 0.45
+    copy_paste: float = 0.15
+    held_out: float = 0.0
     first_rounds: int = 2
     last_rounds: int = 4
     loss: Literal["roi", "sam"] = "roi"
