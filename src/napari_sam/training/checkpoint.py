@@ -30,7 +30,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """The state last saved, or None where the run has not begun."""
     if not path.exists():
         return None
-    state: dict[str, Any] = torch.load(path, weights_only=True)
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     return state
 
 
