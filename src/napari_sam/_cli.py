@@ -1,7 +1,8 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_volume``, ``_cli_replay``, ``_cli_models``, ``_cli_evaluate`` and ``_demo``.
+``_cli_volume``, ``_cli_replay``, ``_cli_models``, ``_cli_evaluate``, ``_cli_train`` and
+``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -20,6 +21,7 @@ from napari_sam import (
     _cli_models,
     _cli_replay,
     _cli_segment,
+    _cli_train,
     _cli_volume,
 )
 from napari_sam._cli_options import VERBOSE, ExitCode
@@ -115,6 +117,10 @@ app.command("auto")(_cli_auto.auto)
 app.command("replay")(_cli_replay.replay)
 app.add_typer(_cli_models.app, name="models")
 app.command("evaluate")(_cli_evaluate.evaluate)
+for _name in ("finetune", "train", "pretrain", "pack"):
+    app.command(_name, rich_help_panel=_cli_train.PANEL, context_settings=_cli_train.SETTINGS)(
+        getattr(_cli_train, _name)
+    )
 app.command("embed", rich_help_panel=_cli_volume.PANEL)(_cli_volume.embed)
 app.command("segment-volume", rich_help_panel=_cli_volume.PANEL)(_cli_volume.segment_volume)
 app.command("stitch", rich_help_panel=_cli_volume.PANEL)(_cli_volume.stitch)

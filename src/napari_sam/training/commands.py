@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ def train(arguments: Sequence[str], *, prog: str) -> None:
     """
     given = _train_parser(prog).parse_args(arguments)
     if given.export:
-        export_weights(_checkpoint(given.run), given.export)
+        export_weights(require_checkpoint(given.run), given.export)
         return
     torch.set_num_threads(given.threads)
     join_ranks()
@@ -63,7 +64,7 @@ def train(arguments: Sequence[str], *, prog: str) -> None:
 
 def follow(
     trainer: Trainer,
-    images: TrainingImages | None,
+    images: Any,
     *,
     stop_after: float | None = None,
     piece: float | None = None,
@@ -83,20 +84,17 @@ def follow(
     for progress in trainer.run(images):
         if trainer.step % trainer.params.log_every == 0:
             _say(progress, trainer.folder)
-        wait_while_paused(trainer)
+        wait_while(trainer.folder / PAUSE)
         over = stop_after is not None and trainer.seconds > 60 * stop_after
         if over or (piece is not None and time.monotonic() - started > 60 * piece):
             trainer.save()
             break
 
 
-def wait_while_paused(trainer: Trainer) -> None:
-    """Return when the folder of the run has no pause file (any more)."""
-    pause = trainer.folder / PAUSE
-    if pause.exists():
-        trainer.save()
-        while pause.exists():
-            time.sleep(0.2)
+def wait_while(pause: Path) -> None:
+    """Return when there is no such file (any more)."""
+    while pause.exists():
+        time.sleep(0.2)
 
 
 def pack(arguments: Sequence[str], *, prog: str) -> None:
@@ -148,15 +146,23 @@ def _train_parser(prog: str) -> argparse.ArgumentParser:
         help="fit the head that predicts the IoU to this run's averaged weights, and keep it there",
     )
     parser.add_argument("--export", type=Path, help="write the averaged weights and stop")
-    add_flags(parser, TrainParams, readers={"crops": _crops, "prompts": PromptMix.parse})
+    add_flags(parser, TrainParams, readers={"crops": read_crops, "prompts": PromptMix.parse})
     return parser
 
 
-def _crops(text: str) -> tuple[CropShape, ...]:
+def read_crops(text: str) -> tuple[CropShape, ...]:
+    """Kinds of crops between commas."""
     return tuple(CropShape.parse(part) for part in text.split(","))
 
 
-def _checkpoint(run: Path) -> dict[str, object]:
+def require_checkpoint(run: Path) -> dict[str, Any]:
+    """The state of a run.
+
+    Raises
+    ------
+    TrainingError
+        It has none yet.
+    """
     state = load_checkpoint(run / "checkpoint.pt")
     if state is None:
         raise TrainingError(f"{run} has no checkpoint: train there first.")
@@ -169,9 +175,8 @@ def _fit_scores_of(
     """Fit the head to the run's averaged weights; the checkpoint keeps it in them."""
     if not isinstance(model, MicroSam):
         raise TrainingError("--fit-scores is for the bundled architecture: SAM's head is trained.")
-    state = _checkpoint(run)
+    state = require_checkpoint(run)
     ema = state["ema"]
-    assert isinstance(ema, dict)
     load_fitting(model, ema)
     _print_all(fit_scores(model.eval(), images, params))
     head = {n: v for n, v in model.state_dict().items() if SCORE_HEAD in n}

@@ -15,7 +15,6 @@ from napari_sam.training.canvas import log_uniform
 from napari_sam.training.synthetic import make_scene
 
 LEAST_PIXELS = 40
-WORKING_SIDE = 640  # long side at which the model will be used on small images
 
 
 def synthetic_crop(rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
@@ -25,29 +24,34 @@ def synthetic_crop(rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
     least = 0.6 if size < drawn else 1.0
     zoom = log_uniform(rng, least, 5.0 if rng.random() < 0.4 else 1.5)
     side = int(np.clip(size / zoom, 48, drawn))
-    return _cut(rng, scene.image, scene.labels, side, size)
+    return cut(rng, scene.image, scene.labels, side, size)
 
 
-def real_crop(rng: Generator, sample: Sample, size: int) -> tuple[Tensor, list[Tensor]]:
-    """A part of a labelled picture at a random scale around the one used at inference."""
+def real_crop(
+    rng: Generator, sample: Sample, size: int, working: tuple[int, int]
+) -> tuple[Tensor, list[Tensor]]:
+    """A part of a labelled picture at a random scale around the one used at inference.
+
+    ``working`` are the long sides in pixels between which pictures are brought there.
+    """
     long_side = max(sample.picture.shape[:2])
-    # Large pictures are used at about their own scale, small ones enlarged.
-    zoom = WORKING_SIDE / long_side if long_side <= 1024 else 0.75
+    zoom = np.clip(long_side, *working) / long_side
     if rng.random() < 0.3:
         zoom *= log_uniform(rng, 0.35, 4.5)
     else:
         zoom *= log_uniform(rng, 0.55, 1.8)
     side = int(np.clip(size / zoom, 32, min(sample.picture.shape[:2])))
-    return _cut(rng, sample.picture, (sample.labels,), side, size)
+    return cut(rng, sample.picture, (sample.labels,), side, size)
 
 
-def _cut(
+def cut(
     rng: Generator,
     picture: NDArray[np.uint8],
     levels: tuple[NDArray[np.int32], ...],
     side: int,
     size: int,
 ) -> tuple[Tensor, list[Tensor]]:
+    """A square of ``side`` pixels anywhere, resized to ``size``: picture and label levels."""
     y = rng.integers(0, picture.shape[0] - side + 1)
     x = rng.integers(0, picture.shape[1] - side + 1)
     window = (slice(y, y + side), slice(x, x + side))

@@ -5,7 +5,7 @@ uninterrupted one would have seen. Knows numpy and torch tensors, nothing of mod
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -40,28 +40,81 @@ class Batch(NamedTuple):
         (P, S, S) bool, the objects of image 0 first.
     labels
         (B, S / 4, S / 4) int64 label image at stride 4 for the auxiliary loss.
-    index
+    owner
         (P,) int64: the image that each object lies on.
     """
 
     images: Tensor
     masks: Tensor
     labels: Tensor
-    index: Tensor
+    owner: Tensor
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device; from pinned memory the copy overlaps with work there."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
+class BatchMaker(Protocol):
+    """Makes a batch from a random generator alone; picklable."""
+
+    def make(self, rng: Generator) -> Batch:
+        """One batch."""
+        ...
+
+
+class LabelledCrops:
+    """Crops with objects, from labelled images and drawn scenes, of one of the kinds of a run."""
+
+    def __init__(self, images: TrainingImages | None, params: TrainParams) -> None:
+        self.images = images
+        self.params = params
+
+    def make(self, rng: Generator) -> Batch:
+        """See :class:`BatchMaker`."""
+        shape = choose_shape(rng, self.params)
+        items = [self._crop(rng, shape) for _ in range(shape.images)]
+        images, masks, labels = zip(*items, strict=True)
+        counts = torch.tensor([len(each) for each in masks])
+        owner = torch.arange(len(items)).repeat_interleave(counts)
+        return Batch(torch.stack(images), torch.cat(masks), torch.stack(labels), owner)
+
+    def _crop(self, rng: Generator, shape: CropShape) -> tuple[Tensor, Tensor, Tensor]:
+        for _ in range(TRIES):
+            picture, levels = self._cut(rng, shape.size)
+            masks = choose_objects(rng, levels, shape.objects)
+            if masks is not None:
+                return augment(rng, picture, masks, levels[0][2::4, 2::4])
+        raise TrainingError(
+            f"{TRIES} crops of {shape.size} pixels in a row had no object of at least"
+            f" {LEAST_PIXELS} pixels: are the labels right, and large enough?"
+        )
+
+    def _cut(self, rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
+        params, images = self.params, self.images
+        if images is None or rng.random() < params.synthetic_share:
+            return synthetic_crop(rng, size)
+        sample = images.draw(rng)
+        picture, levels = real_crop(rng, sample, size, params.working_sides)
+        if rng.random() < params.copy_paste:
+            others = images.by_modality[sample.modality]
+            other = others[rng.integers(len(others))]
+            pasted = real_crop(rng, other, size, params.working_sides)
+            picture, levels = paste_objects(rng, picture, levels[0], *pasted)
+        return picture, levels
+
+
+def choose_shape(rng: Generator, params: TrainParams) -> CropShape:
+    """A kind of crops by its share."""
+    shares = np.array([c.share for c in params.crops])
+    return params.crops[rng.choice(len(shares), p=shares / shares.sum())]
+
+
 class BatchSource(Dataset[Batch]):
     """Batches by number."""
 
-    def __init__(
-        self, images: TrainingImages | None, params: TrainParams, start: int, stride: int = 1
-    ) -> None:
-        self.images = images
-        self.params = params
+    def __init__(self, maker: BatchMaker, seed: int, start: int, stride: int = 1) -> None:
+        self.maker = maker
+        self.seed = seed
         self.start = start
         self.stride = stride
 
@@ -72,60 +125,27 @@ class BatchSource(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Batch number ``start + index * stride``."""
         number = self.start + index * self.stride
-        rng = np.random.default_rng([self.params.seed, number])
-        crops = self.params.crops
-        shares = np.array([c.share for c in crops])
-        shape = crops[rng.choice(len(crops), p=shares / shares.sum())]
-        items = [self._crop(rng, shape) for _ in range(shape.images)]
-        images, masks, labels = zip(*items, strict=True)
-        counts = torch.tensor([len(each) for each in masks])
-        index = torch.arange(len(items)).repeat_interleave(counts)
-        return Batch(torch.stack(images), torch.cat(masks), torch.stack(labels), index)
-
-    def _crop(self, rng: Generator, shape: CropShape) -> tuple[Tensor, Tensor, Tensor]:
-        for _ in range(TRIES):
-            drawn = self.images is None or rng.random() < self.params.synthetic_share
-            if drawn:
-                picture, levels = synthetic_crop(rng, shape.size)
-            else:
-                assert self.images is not None
-                sample = self.images.draw(rng)
-                picture, levels = real_crop(rng, sample, shape.size)
-                if rng.random() < self.params.copy_paste:
-                    others = self.images.by_modality[sample.modality]
-                    other = others[rng.integers(len(others))]
-                    picture, levels = paste_objects(
-                        rng, picture, levels[0], *real_crop(rng, other, shape.size)
-                    )
-            masks = choose_objects(rng, levels, shape.objects)
-            if masks is not None:
-                return augment(rng, picture, masks, levels[0][2::4, 2::4])
-        raise TrainingError(
-            f"{TRIES} crops of {shape.size} pixels in a row had no object of at least"
-            f" {LEAST_PIXELS} pixels: are the labels right, and large enough?"
-        )
+        return self.maker.make(np.random.default_rng([self.seed, number]))
 
 
 def batches(
-    images: TrainingImages | None,
+    maker: BatchMaker,
     params: TrainParams,
     start: int,
     *,
     stride: int = 1,
-    workers: int = 1,
     pinned: bool = False,
 ) -> Iterator[Batch]:
-    """Endless batches from number ``start``, made ahead in ``workers`` processes (0: in this one).
+    """Endless batches from number ``start``, made ahead in worker processes if there are any.
 
     Several trainers share the batches by starting at their rank and striding over their number.
     ``pinned`` memory is what a GPU copies from while it computes.
     """
-    source = BatchSource(images, params, start, stride)
     yield from DataLoader(
-        source,
+        BatchSource(maker, params.seed, start, stride),
         batch_size=None,
-        num_workers=workers,
-        prefetch_factor=6 if workers else None,
+        num_workers=params.workers,
+        prefetch_factor=6 if params.workers else None,
         worker_init_fn=_one_thread,
         pin_memory=pinned,
     )

@@ -1,7 +1,7 @@
 """The labelled images that a run learns from, and those held out. Knows packs and numpy only."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +67,7 @@ class TrainingImages:
         TrainingError
             As :meth:`from_samples`.
         """
-        samples = (
-            sample
-            for pack in packs
-            for sample in (
-                read_bundle(pack) if pack.is_file() else read_pack(pack, every_plane=EVERY_PLANE)
-            )
-        )
+        samples = (sample for pack in packs for sample in read_labelled(pack))
         return cls.from_samples(samples, manual_weight=manual_weight)
 
     @property
@@ -113,6 +107,19 @@ class TrainingImages:
         pool = self.by_modality[modality]
         weights = np.array([self.manual_weight if _by_hand(s) else 1.0 for s in pool])
         return pool[rng.choice(len(pool), p=weights / weights.sum())]
+
+
+def read_labelled(path: Path) -> Iterator[Sample]:
+    """Labelled planes of a pack or a bundle.
+
+    Raises
+    ------
+    NapariSamError
+        It is neither, or something in it cannot be read.
+    """
+    if path.suffix == ".zip":
+        return read_bundle(path)
+    return read_pack(path, every_plane=EVERY_PLANE)
 
 
 def _by_hand(sample: Sample) -> bool:

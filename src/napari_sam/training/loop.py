@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.runtime import choose_runtime
 from napari_sam.errors import TrainingError
 from napari_sam.progress import Progress
@@ -28,14 +27,10 @@ from napari_sam.training.distributed import (
     world_size,
 )
 from napari_sam.training.images import TrainingImages
-from napari_sam.training.losses import AuxiliaryHead, auxiliary_loss
+from napari_sam.training.objective import Notes, Objective, PromptObjective
 from napari_sam.training.optimizer import learning_rate, parameter_groups
 from napari_sam.training.params import TrainParams
 from napari_sam.training.regularise import DropPath, keep_norms, recompute_blocks
-from napari_sam.training.rounds import autocast, interactive_loss
-from napari_sam.training.trainee import trainee_of
-
-Notes = dict[str, float]
 
 
 class Trainer:
@@ -49,6 +44,8 @@ class Trainer:
         Settings. A resumed run may change them, its length too.
     folder
         Of the run; made if need be, resumed if it has a checkpoint.
+    objective
+        What is learned; None: to answer prompts.
 
     Raises
     ------
@@ -58,15 +55,22 @@ class Trainer:
         The device is not there.
     """
 
-    def __init__(self, model: nn.Module, params: TrainParams, folder: Path) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        params: TrainParams,
+        folder: Path,
+        *,
+        objective: Objective | None = None,
+    ) -> None:
         self.params = params
         self.folder = folder
         self.device = choose_runtime(params.device).device
-        self.trainee = trainee_of(model)
         self.model = model.to(self.device)
-        self.auxiliary = self._auxiliary_head()
+        self.objective = objective or PromptObjective(model, params)
+        self.head = self.objective.head.to(self.device)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, params) + self._auxiliary_group(),
+            parameter_groups(self.model, params) + parameter_groups(self.head, params),
             lr=params.learning_rate,
             betas=params.betas,
             fused=True,
@@ -96,16 +100,20 @@ class Trainer:
         """Train until the end of the run; yields after every step.
 
         What the consumer does between two steps does not count as training time.
+
+        Parameters
+        ----------
+        images
+            What the objective makes batches of; None: drawn scenes alone.
         """
         self.model.train()
         keep_norms(self.model)
         every = self.params.accumulate * world_size()
         source = batches(
-            images,
+            self.objective.crops(images),
             self.params,
             self.step * every + rank(),
             stride=world_size(),
-            workers=self.params.workers,
             pinned=self.device.type == "cuda",
         )
         last = saved = logged = time.monotonic()
@@ -142,8 +150,7 @@ class Trainer:
             batch = next(source).to(self.device)
             waited = time.monotonic() - asked
             notes.append(self._backward(batch, part) | {"data_wait": waited})
-        modules = [self.model, *([self.auxiliary] if self.auxiliary else [])]
-        average_gradients(modules)
+        average_gradients([self.model, self.head])
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
         if not torch.isfinite(norm):
             raise TrainingError(
@@ -161,32 +168,9 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(seed)
         torch.manual_seed(seed)  # of the score head's dropout
         self.drop_path.seed(seed)
-        with autocast(self.params, self.device):
-            encoded = self.trainee.encode(batch.images)
-        loss, notes = interactive_loss(
-            self.trainee, batch, encoded, self.params, self.fraction, generator
-        )
-        notes["loss"] = loss.item()
-        if self.auxiliary is not None:
-            with autocast(self.params, self.device):
-                dense = self.auxiliary(encoded.features, encoded.skip)
-            auxiliary = auxiliary_loss(dense, batch.labels)
-            fade = self.params.auxiliary_weight * min(1.0, 3 * (1 - self.fraction))
-            loss = loss + fade * auxiliary
-            notes["auxiliary"] = auxiliary.item()
+        loss, notes = self.objective.loss(batch, self.fraction, generator)
         (loss / self.params.accumulate).backward()
         return notes
-
-    def _auxiliary_head(self) -> AuxiliaryHead | None:
-        if not isinstance(self.model, MicroSam) or not self.params.auxiliary_weight:
-            return None
-        config = self.model.config
-        return AuxiliaryHead(config.out_chans, config.skip_chans).to(self.device)
-
-    def _auxiliary_group(self) -> list[dict[str, Any]]:
-        if self.auxiliary is None:
-            return []
-        return parameter_groups(self.auxiliary, self.params)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -204,7 +188,7 @@ class Trainer:
             return
         state = {
             "model": self.model.state_dict(),
-            "auxiliary": self.auxiliary.state_dict() if self.auxiliary else {},
+            "auxiliary": self.head.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -219,8 +203,7 @@ class Trainer:
             return
         try:
             self.model.load_state_dict(state["model"])
-            if self.auxiliary is not None:
-                self.auxiliary.load_state_dict(state["auxiliary"])
+            self.head.load_state_dict(state["auxiliary"])
             self.optimizer.load_state_dict(state["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(

@@ -186,6 +186,9 @@ class TrainParams:
         Processes that make batches ahead; 0: made between steps.
     crops
         Kinds of batches with their share of the steps.
+    working_sides
+        Least and largest long side in pixels to which the model brings a picture when it is used:
+        crops are cut at scales around that.
     synthetic_share
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
     copy_paste
@@ -238,6 +241,7 @@ class TrainParams:
             CropShape(512, 1, 8, 0.1),
         )
     )
+    working_sides: tuple[int, int] = (640, 1024)
     synthetic_share: float = 0.45
     copy_paste: float = 0.15
     manual_weight: float = 1.0
@@ -265,6 +269,7 @@ class TrainParams:
             "accumulate": self.accumulate >= 1,
             "workers": self.workers >= 0,
             "crops": len(self.crops) > 0 and sum(c.share for c in self.crops) > 0,
+            "working_sides": 32 <= self.working_sides[0] <= self.working_sides[1],
             "synthetic_share": 0 <= self.synthetic_share <= 1,
             "copy_paste": 0 <= self.copy_paste <= 1,
             "manual_weight": self.manual_weight > 0,
@@ -288,6 +293,7 @@ SAM_RECIPE = TrainParams(
     layer_decay=0.8,
     drop_path=0.4,
     crops=(CropShape(512, 2, 64, 1.0),),
+    working_sides=(1024, 1024),
     first_rounds=9,
     last_rounds=9,
     mask_only_rounds=2,
@@ -296,3 +302,95 @@ SAM_RECIPE = TrainParams(
     auxiliary_weight=0.0,
 )
 RECIPES = {"small": TrainParams(), "sam": SAM_RECIPE}
+
+
+@dataclass(frozen=True)
+class FinetuneParams:
+    """Fitting a trained model to a few labelled images.
+
+    Attributes
+    ----------
+    scope
+        What learns: decoder (and prompt encoder); lora: that, and small additions to the image
+        encoder; all.
+    rank
+        Of the additions of lora.
+    minutes
+        Most minutes of training, what validation takes not counted.
+    steps
+        Length in steps, in place of ``minutes``.
+    learning_rate
+        At its highest.
+    validation
+        Share of the images that is kept to choose weights by, at least one; a single image is
+        trained on and validated on.
+    patience
+        Validations in a row without a gain after which training stops.
+    validate_every
+        Steps between two validations.
+    objects
+        Most objects of an image that are asked about in a validation.
+    crop, crops, crop_objects
+        Side in pixels of the crops, crops of a step, and objects of each.
+    synthetic_share
+        Share of crops that are drawn: what the model could do before is forgotten less.
+    seed
+        Of the split, of crops and prompts.
+    threads
+        Of torch, on a CPU.
+    device
+        auto (a GPU if there is one), cpu, cuda, mps.
+    """
+
+    scope: Literal["decoder", "lora", "all"] = "decoder"
+    rank: int = 4
+    minutes: float = 8.0
+    steps: int | None = None
+    learning_rate: float = 3e-4
+    validation: float = 0.2
+    patience: int = 6
+    validate_every: int = 50
+    objects: int = 12
+    crop: int = 384
+    crops: int = 2
+    crop_objects: int = 10
+    synthetic_share: float = 0.0
+    seed: int = 0
+    threads: int = 2
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant; the rest is refused by :meth:`training`."""
+        ranges = {
+            "rank": self.rank >= 1,
+            "validation": 0 < self.validation < 1,
+            "patience": self.patience >= 1,
+            "validate_every": self.validate_every >= 1,
+            "objects": self.objects >= 1,
+            "threads": self.threads >= 1,
+        }
+        for name, good in ranges.items():
+            if not good:
+                raise TrainingError(f"{name} is {getattr(self, name)}: it cannot be that.")
+        self.training((640, 1024))
+
+    def training(self, working_sides: tuple[int, int]) -> TrainParams:
+        """The same as settings of the training loop; see there for ``working_sides``."""
+        return TrainParams(
+            minutes=self.minutes,
+            steps=self.steps,
+            seed=self.seed,
+            learning_rate=self.learning_rate,
+            warmup_steps=20,
+            ema_decay=0.98,
+            device=self.device,
+            workers=0,
+            crops=(CropShape(self.crop, self.crops, self.crop_objects, 1.0),),
+            working_sides=working_sides,
+            synthetic_share=self.synthetic_share,
+            copy_paste=0.0,
+            first_rounds=3,
+            last_rounds=3,
+            auxiliary_weight=0.0,
+            log_every=10,
+        )

@@ -43,15 +43,14 @@ class DropPath:
         before = inputs[0]
         shape = (before.shape[0], *[1] * (before.ndim - 1))
         kept = (torch.rand(shape, generator=self.generator) >= rate).to(output)
-        return before + (output - before) * (kept / (1 - rate)).to(output.dtype)
+        mixed: Tensor = before + (output - before) * (kept / (1 - rate)).to(output.dtype)
+        return mixed
 
 
 def recompute_blocks(encoder: nn.Module) -> None:
     """Keep only what goes into each block; the rest is computed again for the gradients."""
     for block in encoder_blocks(encoder):
-        block.forward = partial(  # type: ignore[method-assign]
-            checkpoint, block.forward, use_reentrant=False
-        )
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def encoder_blocks(encoder: nn.Module) -> Iterator[nn.Module]:

@@ -63,7 +63,7 @@ def interactive_loss(
             points = torch.cat([points, click[:, None]], 1)
             labels = torch.cat([labels, sign[:, None]], 1)
         with autocast(params, soft.device):
-            logits, scores = trainee.decode(encoded, batch.index, points, labels, mask, shift)
+            logits, scores = trainee.decode(encoded, batch.owner, points, labels, mask, shift)
         if params.loss == "roi":
             losses = roi_mask_loss(logits, soft, roi)
         else:
