@@ -5,6 +5,7 @@ Knows the options and the bar; what is measured and how is told in ``evaluation`
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -27,6 +28,7 @@ from napari_sam.evaluation.params import EvaluationParams, Protocol
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
+    from napari_sam.core.predictor import Predictor
     from napari_sam.evaluation.exams import Contender
     from napari_sam.evaluation.report import Report
 
@@ -100,7 +102,7 @@ class Engines:
             weights = Path(file) if file else None
             predictor = load(name, weights, self.device, self.precision, self.backend)
             about = describe_model(predictor, weights)
-            found.append(Contender(given, lambda predictor=predictor: predictor, about))
+            found.append(Contender(given, partial(_same, predictor), about))
         return found
 
 
@@ -168,6 +170,10 @@ def evaluate(images: Images, engines: Engines, files: Files, verbose: Verbose = 
             from napari_sam.evaluation.page import render_page
 
             files.html_path.write_text(render_page(report, sheets), encoding="utf-8")
+
+
+def _same(predictor: "Predictor") -> "Predictor":
+    return predictor
 
 
 def _protocols(given: list[Protocol] | None, card: Path | None) -> tuple[Protocol, ...]:

@@ -123,7 +123,7 @@ def score_edges(images: Sequence[Sequence[Tally]], *, seed: int = 0) -> EdgeScor
     n = len(tables)
 
     def best(sums: Floats) -> Floats:
-        return _f1(sums.reshape(*sums.shape[:-1], len(THRESHOLDS), 4)).max(-1)
+        return np.asarray(_f1(sums.reshape(*sums.shape[:-1], len(THRESHOLDS), 4)).max(-1))
 
     return EdgeScores(
         ods=estimate(np.stack(tables).reshape(n, -1), best, n, seed=seed),

@@ -125,9 +125,9 @@ def render_calibration(results: Mapping[str, Sequence[ObjectResult]]) -> Iterato
         found = calibrate(answers_of(members))
         rows.append([*name, str(found.off.n), show(found.off), show(found.ece)])
     yield make_table(head, rows)
-    for model, members in results.items():
+    for model, answered in results.items():
         title = "predicted" if len(results) == 1 else f"predicted, {model}"
-        yield _render_bins(title, calibrate(answers_of(members)))
+        yield _render_bins(title, calibrate(answers_of(answered)))
 
 
 def _render_bins(title: str, found: Calibration) -> Table:

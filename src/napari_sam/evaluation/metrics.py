@@ -87,7 +87,7 @@ def estimate_mean(values: Sequence[float], images: Sequence[str], *, seed: int =
         raise ValueError(f"{len(values)} values and {len(images)} image names.")
     _, index = np.unique(np.asarray(images), return_inverse=True)
     sums = np.bincount(index, weights=np.asarray(values, np.float64))
-    parts = np.stack([sums, np.bincount(index)], 1)
+    parts = np.stack([sums, np.bincount(index).astype(np.float64)], 1)
     return estimate(parts, _ratio, len(values), seed=seed)
 
 
