@@ -3,16 +3,15 @@
 Knows the options and the bar; what is measured and how is told in ``evaluation``.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bar
 
+from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import load
 from napari_sam._cli_options import (
@@ -25,14 +24,11 @@ from napari_sam._cli_options import (
 )
 from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.params import EvaluationParams, Protocol
-from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
     from napari_sam.evaluation.exams import Contender
     from napari_sam.evaluation.report import Report
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,8 @@ def evaluate(images: Images, engines: Engines, files: Files, verbose: Verbose = 
     )
     source = open_images(images.images).only(tuple(images.dataset or ()))
     contenders = engines.contenders()
-    report = _watch(evaluate_images(contenders, source, params, folder=files.results))
+    job = evaluate_images(contenders, source, params, folder=files.results)
+    report = follow(job, start="", transient=True)
     Console().print(report.to_markdown(), markup=False, highlight=False, soft_wrap=True)
     _write(files, report)
     if files.pictures or files.html_path:
@@ -162,8 +159,8 @@ def evaluate(images: Images, engines: Engines, files: Files, verbose: Verbose = 
 
         answers = report.of(Protocol.INTERACTIVE)
         planes = images.max_planes
-        job = draw_sheets(contenders[0].load(), source, answers, planes_per_stack=planes)
-        sheets = _watch(job)
+        drawing = draw_sheets(contenders[0].load(), source, answers, planes_per_stack=planes)
+        sheets = follow(drawing, start="", transient=True)
         if files.pictures:
             write_sheets(sheets, files.pictures)
         if files.html_path:
@@ -197,16 +194,3 @@ def _write(files: Files, report: "Report") -> None:
         about = report.provenance_section().markdown(4)
         figures = {section.name: f"{section.markdown(3)}\n\n{about}" for section in report.sections}
         replace_figures(files.card, figures)
-
-
-def _watch(job: Generator[Progress, None, _T]) -> _T:
-    """Run a job to its end under a bar on standard error; its result."""
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        while True:
-            try:
-                now = next(job)
-            except StopIteration as end:
-                result: _T = end.value
-                return result
-            bar.update(task, completed=now.done, total=now.total, description=now.message)
