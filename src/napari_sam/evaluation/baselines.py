@@ -100,13 +100,13 @@ def walk_from_seeds(image: ClassicalImage, positive: Mask, negative: Mask) -> Ma
 
     Of large images only every n-th row and column is walked over.
     """
-    seeds = np.zeros(image.grey.shape, np.int32)
+    seeds: NDArray[np.int32] = np.zeros(image.grey.shape, np.int32)
     seeds[positive] = 1
     seeds[negative] = 2
     if not negative.any():
         seeds[[0, -1]] = seeds[:, [0, -1]] = 2
     step = max(1, -(-max(seeds.shape) // SEEDED_SIDE))
-    height, width = (int(side) for side in seeds.shape)
+    height, width = seeds.shape
     thin = np.zeros((-(-height // step), -(-width // step)), np.int32)
     for value in (2, 1):  # a stroke may be thinner than a step
         for y, x in np.argwhere(seeds == value):

@@ -74,8 +74,6 @@ def agree_on_all(
     other: Segmenter,
     source: Source,
     params: EvaluationParams,
-    *,
-    datasets: tuple[str, ...] = (),
 ) -> Iterator[tuple[str, Agreement]]:
     """Name of the data set and agreement, plane by plane.
 
@@ -84,11 +82,9 @@ def agree_on_all(
     ImageError
         An image cannot be read.
     """
-    wanted = tuple(name.casefold() for name in datasets)
     for item in source.items:
-        if not wanted or item["dataset"].casefold().startswith(wanted):
-            for sample in source.planes(item, PLANES):
-                yield sample.dataset, agree(exact, other, sample, params)
+        for sample in source.planes(item, PLANES):
+            yield sample.dataset, agree(exact, other, sample, params)
 
 
 def row(name: str, found: Agreement) -> str:
@@ -120,9 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, found in agree_on_all(
         exact,
         other,
-        open_images(options.images),
+        open_images(options.images).only(tuple(options.dataset or ())),
         EvaluationParams(objects_per_image=options.objects),
-        datasets=tuple(options.dataset or ()),
     ):
         by_dataset[name] = by_dataset.get(name, Agreement()) + found
     say("| data set | masks | mean IoU | IoU >= 0.95 | least | same choice of three |")
