@@ -381,7 +381,10 @@ class Binding:
         token = _ref(layer).token
         if token not in self._labels:
             self._labels[token] = output.LayerLabels(
-                layer, highest=highest, on_stroke=lambda edit: self._on_stroke(token, edit)
+                layer,
+                highest=highest,
+                on_stroke=lambda edit: self._on_stroke(token, edit),
+                on_replaced=lambda: self._session.forget(token),
             )
             layer.bind_key("Control-Z", lambda _: self._session.undo(), overwrite=True)
             layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)

@@ -45,7 +45,9 @@ class LayerLabels:
     highest
         The highest label in it, where that is known.
     on_stroke
-        Called with what brush, eraser or bucket have just changed.
+        Called with what brush, eraser, bucket or another array of the same shape have changed.
+    on_replaced
+        Called when the layer has got an array of another shape, or one too large to compare.
     """
 
     def __init__(
@@ -54,16 +56,21 @@ class LayerLabels:
         *,
         highest: int | None = None,
         on_stroke: Callable[[LabelEdit], None] | None = None,
+        on_replaced: Callable[[], None] | None = None,
     ) -> None:
         self.layer = layer
+        self._data = layer.data
+        self._on_replaced = on_replaced
         self._highest = highest
         self._on_stroke = on_stroke
         self._writing = False
         layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
 
     def close(self) -> None:
         """Let go of the layer."""
         self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.data.disconnect(self._on_data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -124,6 +131,19 @@ class LayerLabels:
     def _note(self, label: int) -> None:
         if self._highest is not None:
             self._highest = max(self._highest, label)
+
+    def _on_data(self, event: Any = None) -> None:
+        """A plugin or a script has given the layer another array."""
+        old, self._data = self._data, self.layer.data
+        new = self._data
+        if new is old:
+            return
+        self._highest = None
+        alike = tuple(old.shape) == tuple(new.shape) and old.size <= SCANNED_EACH_TIME
+        if not alike and self._on_replaced is not None:
+            self._on_replaced()
+        elif alike and self._on_stroke is not None:
+            self._on_stroke(difference(np.asarray(old), np.asarray(new)))
 
     def _on_paint(self, event: Any) -> None:
         if self._writing:
