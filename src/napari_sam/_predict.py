@@ -21,6 +21,7 @@ from napari_sam.core.engines import Backend, Precision
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.strokes import Sketch
 from napari_sam.core.weights import find
 from napari_sam.progress import Progress
 
@@ -122,6 +123,8 @@ class PredictRequest:
         B objects in (y, x) pixels of the plane.
     note
         What was left out of the prompts, for the user; comes back with the answer.
+    sketches
+        A mask prompt for each object, not yet painted; or none.
     """
 
     generation: int
@@ -130,6 +133,7 @@ class PredictRequest:
     intensity: Intensity
     prompts: Prompts
     note: str = ""
+    sketches: tuple[Sketch, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +276,7 @@ def predict(
         embedding = predictor.encode(image, intensity=request.intensity)
         cache.put(key, embedding)
     yield Progress(3, STEPS, "Drawing the mask ...")
-    prediction = predictor.decode(
-        embedding, request.prompts, multimask=is_ambiguous(request.prompts)
-    )
+    prediction = ask(predictor, embedding, request.prompts, request.sketches)
     objects = cut_objects(prediction)
     best = int(prediction.best()[0]) if len(objects) == 1 else 0
     runtime = getattr(predictor, "runtime", None)
@@ -290,6 +292,24 @@ def predict(
     )
 
 
+def ask(
+    predictor: PromptablePredictor,
+    embedding: "ImageEmbedding",
+    prompts: Prompts,
+    sketches: Sequence[Sketch] = (),
+) -> "MaskPrediction":
+    """The model's answer to prompts of one plane, with the mask prompts painted."""
+    if sketches:
+        painted = np.stack([sketch.logits(embedding.frame) for sketch in sketches])
+        prompts = Prompts(
+            points=prompts.points,
+            point_labels=prompts.point_labels,
+            boxes=prompts.boxes,
+            mask_logits=painted,
+        )
+    return predictor.decode(embedding, prompts, multimask=is_ambiguous(prompts))
+
+
 def is_ambiguous(prompts: Prompts) -> bool:
     """Whether each object has a single click: a part or the whole? Only then there are candidates.
 
@@ -297,7 +317,8 @@ def is_ambiguous(prompts: Prompts) -> bool:
     (bundled model, sample of fluorescence, a box an object: mean IoU 0.94 against 0.89).
     """
     points = prompts.points
-    return prompts.boxes is None and points is not None and points.shape[1] == 1
+    alone = prompts.boxes is None and prompts.mask_logits is None
+    return alone and points is not None and points.shape[1] == 1
 
 
 def cut_objects(prediction: "MaskPrediction") -> tuple[tuple[MaskPatch, ...], ...]:
