@@ -179,20 +179,20 @@ def stitch(
     _stitch(tiles, image, _root(store, image, output), to or name, linking.params())
 
 
-def _tiles(store: Path, work: Path | None, name: str) -> Path:
+def _tiles(store: str, work: Path | None, name: str) -> Path:
     from napari_sam.volume.ome import check_name
 
     check_name(name)
     return work_folder(store, work) / f"tiles-{name}"
 
 
-def _root(store: Path, image: "ImageRef", output: Path | None) -> Path:
+def _root(store: str, image: "ImageRef", output: Path | None) -> Path:
     if output is None and image.zarr_format is None:
         raise typer.BadParameter(
-            f"{store} is no OME-Zarr image, so labels cannot go into it: say where with --output"
-            " FOLDER.zarr."
+            f"labels cannot go into {store}, which is no OME-Zarr image of this machine: say where"
+            " with --output FOLDER.zarr."
         )
-    return output or store
+    return output or Path(store)
 
 
 def _same_image(tiles: "TileStore", image: "ImageRef") -> None:
