@@ -2,7 +2,7 @@
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
 ``_cli_embed``, ``_cli_segment_volume``, ``_cli_status``, ``_cli_replay``, ``_cli_models``,
-``_cli_evaluate`` and ``_demo``.
+``_cli_evaluate``, ``_cli_train`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -24,6 +24,7 @@ from napari_sam import (
     _cli_segment,
     _cli_segment_volume,
     _cli_status,
+    _cli_train,
 )
 from napari_sam._cli_options import VERBOSE, ExitCode
 from napari_sam._cli_volume import PANEL
@@ -119,6 +120,10 @@ app.command("auto")(_cli_auto.auto)
 app.command("replay")(_cli_replay.replay)
 app.add_typer(_cli_models.app, name="models")
 app.command("evaluate")(_cli_evaluate.evaluate)
+for _name in ("finetune", "train", "pretrain", "pack"):
+    app.command(_name, rich_help_panel=_cli_train.PANEL, context_settings=_cli_train.SETTINGS)(
+        getattr(_cli_train, _name)
+    )
 app.command("embed", rich_help_panel=PANEL)(_cli_embed.embed)
 app.command("segment-volume", rich_help_panel=PANEL)(_cli_segment_volume.segment_volume)
 app.command("stitch", rich_help_panel=PANEL)(_cli_segment_volume.stitch)

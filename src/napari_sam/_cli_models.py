@@ -20,7 +20,8 @@ from napari_sam._cli_options import (
     Verbose,
     WeightsPath,
 )
-from napari_sam.core.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
+from napari_sam.core.registered import all_models, forget, models_folder, register
+from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
@@ -44,13 +45,14 @@ def list_models(verbose: Verbose = False) -> None:
     table.add_column("where", no_wrap=True)
     table.add_column("licence", no_wrap=True)
     table.add_column("for")
-    for spec in MODELS.values():
-        here = "in the package" if spec.bundled else "downloaded"
-        where = here if find(spec) else "missing" if spec.bundled else "to download"
+    for spec in all_models().values():
+        here = "in the package" if spec.bundled else "made here" if spec.like else "downloaded"
+        where = here if find(spec) else "to download" if spec.url else "missing"
         table.add_row(spec.name, _megabytes(spec), where, spec.licence, spec.description)
     console = Console()
     console.print(table)
     console.print(f"\nDownloads go to {cache_folder()}", highlight=False, soft_wrap=True)
+    console.print(f"Models made here lie in {models_folder()}", highlight=False, soft_wrap=True)
 
 
 @app.command("download")
@@ -70,6 +72,31 @@ def verify_models(names: Names, verbose: Verbose = False) -> None:
         path = weights_path(spec)
         verify(spec, path)
         typer.echo(f"{spec.name}: {path} is {_hash(spec)}")
+
+
+@app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="Its name from now on.")],
+    weights: Annotated[Path, typer.Argument(help="A .safetensors file; it is copied.")],
+    like: Annotated[
+        str, typer.Option(metavar="NAME", help="The model whose architecture it has.")
+    ] = DEFAULT_MODEL,
+    verbose: Verbose = False,
+) -> None:
+    """Register weights of your own, so that --model and the dock know them by name."""
+    from napari_sam.core.weights import load_model
+
+    load_model(get_spec(like), weights=weights)  # refuses what does not fit
+    spec = register(name, weights, like=like, made={"file": str(weights)})
+    typer.echo(f"{spec.name}: {spec.file_name}")
+
+
+@app.command("remove")
+def remove_models(names: Names, verbose: Verbose = False) -> None:
+    """Delete models that were made or added on this machine, with their weights."""
+    for name in names:
+        forget(name)
+        typer.echo(f"{name}: removed")
 
 
 def fetch(spec: ModelSpec) -> str:

@@ -8,6 +8,7 @@
     ├── ModelError
     │   ├── UnknownModelError(LookupError)  lists the known names
     │   └── WeightsError                    hash, keys or sizes do not fit: says which
+    ├── TrainingError(ValueError)           labelled images or settings that nothing can learn from
     ├── EditError(ValueError)               an object cannot be edited so: why, what to do
     ├── StoreError
     │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
@@ -44,6 +45,10 @@ class UnknownModelError(ModelError, LookupError):
 
 class WeightsError(ModelError):
     """A weights file is missing, damaged, or does not fit the architecture."""
+
+
+class TrainingError(NapariSamError, ValueError):
+    """Images, labels or settings that training cannot begin or go on with; says what to do."""
 
 
 class EditError(NapariSamError, ValueError):
