@@ -113,10 +113,8 @@ def _corners(prompt: ObjectPrompt, grid: TileGrid) -> list[tuple[float, float]]:
 
 
 def _inside(tile: Tile, y: float, x: float) -> bool:
-    rows, columns = tile.read
-    return (
-        rows.start - 0.5 <= y <= rows.stop - 0.5 and columns.start - 0.5 <= x <= columns.stop - 0.5
-    )
+    pairs = zip(tile.read, (y, x), strict=True)
+    return all(bool(side.start <= at + 0.5 <= side.stop) for side, at in pairs)
 
 
 def _moved(prompt: ObjectPrompt, corner: tuple[int, int]) -> ObjectPrompt:
