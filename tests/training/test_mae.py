@@ -58,18 +58,7 @@ def test_a_run_starts_from_the_exported_encoder(tmp_path: Path, monkeypatch, cap
     monkeypatch.setattr(command_pretrain, "new_model", lambda *_, **__: MicroSam(SMALL))
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     run, file = tmp_path / "run", tmp_path / "encoder.safetensors"
-    settings = [
-        "--steps",
-        "1",
-        "--workers",
-        "0",
-        "--crops",
-        "32x1x1",
-        "--log-every",
-        "1",
-        "--device",
-        "cpu",
-    ]
+    settings = ["--steps=1", "--workers=0", "--crops=32x1x1", "--log-every=1", "--device=cpu"]
     command_pretrain.pretrain([str(run), *settings], prog="pretrain")
     assert '"step": 1' in capsys.readouterr().out
     command_pretrain.pretrain([str(run), "--export", str(file)], prog="pretrain")
@@ -79,7 +68,7 @@ def test_a_run_starts_from_the_exported_encoder(tmp_path: Path, monkeypatch, cap
     assert missing and all(not n.startswith("image_encoder.") for n in missing)
     torch.manual_seed(5)
     assert not torch.equal(
-        fresh.image_encoder.norm.weight, MicroSam(SMALL).image_encoder.norm.weight
+        fresh.image_encoder.upscale.weight, MicroSam(SMALL).image_encoder.upscale.weight
     )
     with pytest.raises(TrainingError, match="another network"):
         start_from(build_sam(SMALL_SAM), file)

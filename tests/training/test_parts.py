@@ -94,9 +94,8 @@ def test_a_sam_behind_the_face_answers_as_itself():
     images = torch.rand(2, 3, 64, 64) * 255
     with torch.no_grad():
         encoded = trainee.encode(images)
-        points = torch.tensor(
-            [[[8.5, 9.5], [40.5, 50.5], [20.5, 30.5]], [[5.5, 6.5], [0, 0], [0, 0]]]
-        )
+        boxed_and_clicked = [[8.5, 9.5], [40.5, 50.5], [20.5, 30.5]]
+        points = torch.tensor([boxed_and_clicked, [[5.5, 6.5], [0, 0], [0, 0]]])
         labels = torch.tensor([[2, 3, 1], [1, -1, -1]])
         mask = torch.randn(2, 1, 16, 16)
         owner = torch.tensor([1, 0])
