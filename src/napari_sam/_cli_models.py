@@ -2,20 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, TransferSpeedColumn
 from rich.table import Table
 
+from napari_sam._cli_follow import follow
 from napari_sam._cli_options import (
     Backend,
     BackendName,
@@ -31,6 +25,7 @@ from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
+    from napari_sam.volume.model import PredictorSource
 
 __all__ = ["Engine", "app", "fetch", "load"]
 
@@ -89,7 +84,7 @@ def add_model(
     verbose: Verbose = False,
 ) -> None:
     """Register weights of your own, so that --model and the dock know them by name."""
-    from napari_sam.core.weights import load_model
+    from napari_sam.core.network import load_model
 
     load_model(get_spec(like), weights=weights)  # refuses what does not fit
     spec = register(name, weights, like=like, made={"file": str(weights)})
@@ -116,24 +111,8 @@ def fetch(spec: ModelSpec) -> str:
 
     if spec.bundled and (path := find(spec)):
         return str(path)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    job = download(spec)
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"checking {spec.title}", total=None)
-        while True:
-            try:
-                step = next(job)
-            except StopIteration as end:
-                return str(end.value)
-            bar.update(
-                task, completed=step.done, total=step.total or None, description=step.message
-            )
+    units = (DownloadColumn(), TransferSpeedColumn())
+    return str(follow(download(spec), *units, start=f"checking {spec.title}"))
 
 
 def load(
@@ -141,13 +120,8 @@ def load(
 ) -> "Predictor":
     """The predictor of a command; its weights are fetched first if they are not here."""
     from napari_sam import load_predictor
-    from napari_sam.core.engines import check_choice
-    from napari_sam.core.weights import find
 
-    spec = get_spec(model)
-    check_choice(backend.value, precision.value, device=device)  # before a download
-    if weights is None and find(spec) is None:
-        fetch(spec)
+    _prepare(model, weights, device, precision, backend)
     return load_predictor(
         model,
         weights=weights,
@@ -155,6 +129,19 @@ def load(
         precision=precision.value,  # type: ignore[arg-type]
         backend=backend.value,
     )
+
+
+def _prepare(
+    model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
+) -> None:
+    """Have the weights on this machine; what cannot work is said before a download."""
+    from napari_sam.core.engines import check_choice
+    from napari_sam.core.weights import find
+
+    spec = get_spec(model)
+    check_choice(backend.value, precision.value, device=device)
+    if weights is None and find(spec) is None:
+        fetch(spec)
 
 
 @dataclass(frozen=True)
@@ -170,6 +157,15 @@ class Engine:
     def load(self) -> "Predictor":
         """The predictor."""
         return load(self.model, self.weights, self.device, self.precision, self.backend)
+
+    def choice(self) -> "PredictorSource":
+        """The same as a value that can be sent to other processes; its weights are here."""
+        from napari_sam.volume.model import ModelChoice
+
+        _prepare(self.model, self.weights, self.device, self.precision, self.backend)
+        path = str(self.weights) if self.weights else None
+        precision: Any = self.precision.value  # refused above where it is no choice
+        return ModelChoice(self.model, path, self.device, precision, self.backend.value)
 
 
 def _megabytes(spec: ModelSpec) -> str:

@@ -8,7 +8,7 @@ the plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/pack
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -19,8 +19,9 @@ from napari_sam.core.modeling.common import EMPTY_LOGIT
 from napari_sam.core.modeling.mask_decoder import MaskDecoder
 from napari_sam.core.modeling.transformer import TwoWayAttentionBlock
 from napari_sam.core.packed_attention import FoldedAttention, ImageSide, Positions
-from napari_sam.core.packed_click import ClickedAttention, ask_all
+from napari_sam.core.packed_click import CELLS_AT_ONCE, ClickedAttention, ask_all
 from napari_sam.core.packed_masks import PackedMasks
+from napari_sam.core.packed_passes import can_pass, read_later, two_way
 from napari_sam.core.packed_vit import pack_linear
 from napari_sam.core.recent import Recent
 from napari_sam.core.threads import (
@@ -28,6 +29,7 @@ from napari_sam.core.threads import (
     in_one_thread,
     one_after_another,
     side_by_side,
+    slices,
     with_helpers,
 )
 
@@ -91,7 +93,7 @@ class PackedMaskDecoder(nn.Module):
             scores = features.new_empty((len(sparse), len(wanted)))
 
             def decode(part: slice, look: Callable[[], ImageSide]) -> None:
-                tokens, cells = self._two_way(sparse[part].float(), look(), place)
+                tokens, cells = self._two_way(sparse[part].float(), look(), place, wanted)
                 scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
                 for i, kept in enumerate(scores[part] > least):
                     out = logits[part][i]
@@ -99,7 +101,7 @@ class PackedMaskDecoder(nn.Module):
 
             def decode_one(image: ImageSide, run: Run) -> None:
                 cells = self._take_spare(image.cells)
-                tokens = self._click(sparse[:1].float(), image, place, cells, run=run)
+                tokens = self._click(sparse[:1].float(), image, place, cells, wanted, run=run)
                 scores[0] = self.iou_prediction_head(tokens[0])[wanted.start : wanted.stop]
                 self._form(logits[0], tokens[1:], cells, scores[0] > least, wanted, run=run)
                 self._spare.append(cells)
@@ -150,28 +152,52 @@ class PackedMaskDecoder(nn.Module):
             known = self._positions = Positions(
                 grid,
                 cells,
+                cells.to(self.dtype),
                 tuple(a.project(cells, a.plain.k_proj, bias=False) for a in asked),
                 tuple(a.project(cells, a.plain.q_proj, bias=True) for a in asking),
             )
         return known
 
     def _two_way(
-        self, sparse_bTD: Tensor, image: ImageSide, place: Positions
+        self, sparse_bTD: Tensor, image: ImageSide, place: Positions, wanted: range
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (b, T, D) and cells (b, P, D) after the two-way transformer."""
+        """Tokens and cells (b, P, D) after the two-way transformer.
+
+        Of the tokens (b, 1 + M, D) for the scores and the wanted masks: the last attention is a
+        token's own affair.
+        """
         b = len(sparse_bTD)
         token_pe = torch.cat([self.output_tokens.expand(b, -1, -1), sparse_bTD], dim=1)
+        if can_pass(image, token_pe.shape[1], self.last.heads):
+            cells = image.cells.new_empty(b, *image.cells.shape)
+            parts = [slice(0, len(image.cells))]
+            run = one_after_another
+            return self._compiled(
+                token_pe, image, place, wanted, cells, parts=parts, run=run
+            ), cells
         tokens, cells = self.blocks[0].first(token_pe, image)
         for block, asked, asking in zip(self.blocks[1:], place.asked, place.asking, strict=False):
             tokens, cells = block(tokens, cells, token_pe, asked, asking)
+        tokens, token_pe = (read_later(each, wanted) for each in (tokens, token_pe))
         attended = self.last.ask(tokens + token_pe, cells, place.asked[-1])
         return self.transformer.norm_final_attn(tokens + attended), cells
 
     def _click(
-        self, sparse_1TD: Tensor, image: ImageSide, place: Positions, cells_PD: Tensor, *, run: Run
+        self,
+        sparse_1TD: Tensor,
+        image: ImageSide,
+        place: Positions,
+        cells_PD: Tensor,
+        wanted: range,
+        *,
+        run: Run,
     ) -> Tensor:
-        """Tokens (T, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
+        """Tokens (1 + M, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
         token_pe = torch.cat([self.output_tokens[None], sparse_1TD], dim=1)
+        if can_pass(image, token_pe.shape[1], self.last.heads):
+            parts = slices(len(cells_PD), CELLS_AT_ONCE)
+            every = cells_PD[None]
+            return self._compiled(token_pe, image, place, wanted, every, parts=parts, run=run)[0]
         block = self.blocks[0]
         asked, asking = ClickedAttention(block.asked), ClickedAttention(block.asking)
         tokens = block.attend_to_self(token_pe)
@@ -185,11 +211,31 @@ class PackedMaskDecoder(nn.Module):
             tokens = block.think(tokens, asked.take(found))
             norm = block.plain.norm4
             update = asking.answer(tokens + token_pe, tokens, cells_PD, queries, norm)
+        tokens, token_pe = (read_later(each, wanted) for each in (tokens, token_pe))
         asked = ClickedAttention(self.last)
         ask = asked.ask(tokens + token_pe, place.asked[-1])
         attended = asked.take(ask_all(ask, cells_PD, update, run=run))
         out: Tensor = self.transformer.norm_final_attn(tokens + attended)
         return out[0]
+
+    def _compiled(
+        self,
+        token_pe: Tensor,
+        image: ImageSide,
+        place: Positions,
+        wanted: range,
+        cells_bPD: Tensor,
+        *,
+        parts: Sequence[slice],
+        run: Run,
+    ) -> Tensor:
+        """Tokens (b, 1 + M, D) as of :meth:`_two_way`; the cells go to ``cells_bPD``."""
+        found = two_way(
+            self.blocks, self.last, token_pe, image, place.numbers, wanted, cells_bPD,
+            parts=parts, run=run,
+        )  # fmt: skip
+        out: Tensor = self.transformer.norm_final_attn(found)
+        return out
 
     def _take_spare(self, like_PD: Tensor) -> Tensor:
         """Memory for the cells of a prompt: new pages cost as much as arithmetic."""

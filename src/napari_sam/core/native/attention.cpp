@@ -7,53 +7,19 @@
 // Number formats: float (float products) and bfloat16 (products of pairs, sums in float).
 // Needs no library, not even the C++ one: Python hands out the work and brings the threads.
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "exponential.h"
+#include "number.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 namespace {
 
-constexpr int LANES = 16;
 constexpr int STEP = 4;                // vectors of keys at once
 constexpr int KEYS = STEP * LANES;     // keys at once: with their values they stay in the L1 cache
 constexpr int BLOCKS = 8;              // blocks of queries that share a step's keys; 3 to 6 are a quarter slower in float
 constexpr float ROOM = 30.0f;          // how far logits (of base 2) may pass their reference before it moves
 constexpr float LOG2_E = 1.44269504088896f;
-
-typedef uint16_t bfloat16;
-
-template <class Number> struct Format;
-
-template <> struct Format<float> {
-    static constexpr int PAIR = 1;     // numbers that one product takes from a row
-    static constexpr bool COARSE = false;
-    static float zero() { return 0.0f; }
-    static __m512 spread(const float *at) { return _mm512_set1_ps(*at); }
-    static __m512 load(const float *at) { return _mm512_loadu_ps(at); }
-    static __m512 product(__m512 sum, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, sum); }
-    static void store(float *to, __m512 values) { _mm512_storeu_ps(to, values); }
-};
-
-#ifdef __AVX512BF16__
-template <> struct Format<bfloat16> {
-    static constexpr int PAIR = 2;
-    static constexpr bool COARSE = true;
-    static bfloat16 zero() { return 0; }
-    static __m512i spread(const bfloat16 *at) {
-        int pair;
-        memcpy(&pair, at, sizeof pair);
-        return _mm512_set1_epi32(pair);
-    }
-    static __m512i load(const bfloat16 *at) { return _mm512_loadu_si512(at); }
-    static __m512 product(__m512 sum, __m512i a, __m512i b) {
-        return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
-    }
-    static void store(bfloat16 *to, __m512 values) {
-        _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(values));
-    }
-};
-#endif
 
 // 2^x for x below 100; 0 for -infinity. Relative error 1e-7, or 8e-5 where bfloat16 is to follow.
 // Polynomials: least squares of the relative error over half a unit on either side of 0.
@@ -68,13 +34,7 @@ template <bool COARSE> inline __m512 power_of_two(__m512 x) {
         sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9327624e-1f));
         sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.9992894e-1f));
     } else {
-        sum = _mm512_set1_ps(1.5337577e-4f);
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.3399860e-3f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.6185195e-3f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(5.5503290e-2f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(2.4022647e-1f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9314721e-1f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.0f));
+        sum = power_of_two_near_one(rest);
     }
     return _mm512_scalef_ps(sum, whole);
 }
