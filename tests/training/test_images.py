@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 
-from napari_sam.errors import TrainingError
+from napari_sam.errors import ImageError, TrainingError
 from napari_sam.progress import finish
 from napari_sam.training import commands
 from napari_sam.training.bundle import read_bundle, write_bundle
 from napari_sam.training.crops import choose_objects, paste_objects
 from napari_sam.training.dataset import LabelledCrops
-from napari_sam.training.images import TrainingImages
+from napari_sam.training.images import TrainingImages, read_labelled
 from napari_sam.training.params import CropShape, TrainParams
 from tests.training.small import drawn_sample
+from tests.volume.images import write_ome_zarr
 
 MANY = [drawn_sample(f"n{i}", modality) for modality in ("SEM", "CT") for i in range(40)]
 
@@ -113,3 +115,38 @@ def test_the_command_writes_what_training_reads(tmp_path: Path, monkeypatch, cap
     commands.pack([str(tmp_path / "x.zip"), "--pack", "anything"], prog="pack")
     assert "3 images" in capsys.readouterr().out
     assert len(list(read_bundle(tmp_path / "x.zip"))) == 3
+
+
+def write_pair(folder: Path, name: str, labels: np.ndarray) -> None:
+    from PIL import Image
+
+    for part, pixels in (("images", labels > 0), ("labels", labels)):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / part / f"{name}.png")
+
+
+def test_a_folder_and_an_ome_zarr_of_ones_own_are_read(tmp_path: Path):
+    labels = drawn_sample().labels
+    write_pair(tmp_path / "own", "a", labels)
+    (sample,) = read_labelled(tmp_path / "own")
+    assert (sample.labels > 0).sum() == (labels > 0).sum() and sample.modality == "own"
+    assert TrainingImages.from_packs([tmp_path / "own"]).samples[0].name == "own/a"
+    stack = np.stack([labels, labels.T]).astype(np.uint16)
+    write_ome_zarr(tmp_path / "b.zarr", stack * 100, "zyx")
+    zarr.create_group(tmp_path / "b.zarr" / "labels")
+    write_ome_zarr(tmp_path / "b.zarr" / "labels" / "cells", stack, "zyx")
+    planes = list(read_labelled(tmp_path / "b.zarr"))
+    assert [p.labels.tolist() for p in planes] == [labels.tolist(), labels.T.tolist()]
+    assert [p.name.partition("#")[0] for p in planes] == ["b.zarr/cells"] * 2
+
+
+def test_labels_that_do_not_fit_the_image_are_said(tmp_path: Path):
+    write_pair(tmp_path, "a", drawn_sample().labels)
+    write_pair(tmp_path, "b", drawn_sample().labels)
+    (tmp_path / "labels" / "b.png").unlink()
+    write_pair(tmp_path / "other", "b", drawn_sample(side=120).labels)
+    (tmp_path / "other" / "labels" / "b.png").rename(tmp_path / "labels" / "b.png")
+    with pytest.raises(ImageError, match="do not fit"):
+        TrainingImages.from_packs([tmp_path])
+    with pytest.raises(ImageError, match="no folder"):
+        list(read_labelled(tmp_path / "nothing"))
