@@ -1,14 +1,13 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam import _cli_volume
 from napari_sam._cli import app
+from napari_sam._cli_models import Engine
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.sources import forget_sources
 from tests.volume.fakes import Greys, cells
@@ -21,10 +20,7 @@ CUT = ["--tile", "48", "--halo", "16", "--intensity", "as_is"]
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def fake(model: str, *others: object) -> Any:
-        return Greys("tiny")
-
-    monkeypatch.setattr(_cli_volume, "_model", fake)
+    monkeypatch.setattr(Engine, "choice", lambda engine: Greys("tiny"))
     yield
     forget_sources()
 
@@ -77,6 +73,21 @@ def test_embeddings_are_kept_counted_and_repaired(tmp_path: Path) -> None:
     run("segment-volume", path, "--name", "cells", "--embeddings", *FAST)
 
 
+def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, scheduler_kwargs={"dashboard": False}
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert "8 tiles in" in run("embed", path, *CUT, *where)
+        run("segment-volume", path, "--name", "cells", *FAST, *where)
+    labels = ImageRef.open(path / "labels" / "cells")
+    assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
+    assert "take either" in run("embed", path, "--workers", "2", "--scheduler", "tcp://a:1", code=2)
+
+
 def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:
     data = cells((2, 90, 100))[0]
     path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
@@ -89,3 +100,18 @@ def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:
     run("stitch", path, "--name", "none", code=8)
     run("embed", path, *CUT)
     assert "grid.halo = 16, now grid.halo = 8" in run("embed", path, *CUT, "--halo", "8", code=8)
+
+
+def test_only_what_a_file_names(tmp_path: Path) -> None:
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    y, x = np.argwhere(truth[1] == truth[1].max())[0]
+    found = tmp_path / "found.csv"
+    found.write_text(f"z,y,x\n1,{y},{x}\n")
+    run("segment-volume", path, "--name", "one", *CUT, "--prompts", found)
+    labels = ImageRef.open(path / "labels" / "one")
+    np.testing.assert_array_equal(labels.read((0, 1)) > 0, truth[1] == truth[1].max())
+    assert not labels.read((0, 0)).any()
+    found.write_text("z,y\n1,2\n")
+    bad = ("segment-volume", path, "--name", "two", *CUT, "--prompts", found)
+    assert "found.csv, line 1: the columns are z, y" in run(*bad, code=4)

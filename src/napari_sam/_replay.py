@@ -112,6 +112,8 @@ def _keep(
         overwrite=details["overwrite"],
         first=min((n for n, (before, _) in step.objects.items() if before is None), default=None),
         axes=plane.axes,
+        kind=details.get("kind", ""),
+        overlaps=details.get("overlaps", False),
         details={key: details[key] for key in ("each", "candidate", "plane", "intensity")},
     )
 
@@ -146,6 +148,24 @@ def _refine(document: Document, step: Step) -> None:
     document.refine(step.details["number"], mask)
 
 
+def _load(document: Document, step: Step) -> None:
+    """Lay what came from a file."""
+    _stroke(document, step)
+    for number, (_, record) in step.objects.items():
+        if record is not None and number in document.objects:
+            document.describe([number], kind=record.kind, reviewed=record.reviewed)
+
+
+def _classes(document: Document, step: Step) -> None:
+    said = step.details
+    if "new" not in said:
+        document.set_kind(said["name"], said["colour"])
+    elif said["new"]:
+        document.rename_kind(said["name"], said["new"])
+    else:
+        document.remove_kind(said["name"])
+
+
 _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "prompts": lambda document, step: document.set_prompts(step.draft[1].prompts),
     "clear": lambda document, step: document.clear(),
@@ -160,4 +180,6 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "reshape": lambda document, step: document.reshape(**step.details),
     "renumber": lambda document, step: document.renumber(**step.details),
     "describe": lambda document, step: document.describe(**step.details),
+    "classes": _classes,
+    "load": _load,
 }

@@ -20,7 +20,15 @@ from napari_sam._session import LayerRef, Session
 from napari_sam.errors import ImageError
 
 BOUND = (*MAKERS, "preview")  # layers of ours that have our keys
-OUTPUT_KEYS = ("Control-Z", "Control-Shift-Z", "N", "Shift-N", "R")  # on a layer of the user's
+OUTPUT_KEYS = (
+    "Control-Z",
+    "Control-Shift-Z",
+    "N",
+    "Shift-N",
+    "R",
+    "PageUp",
+    "PageDown",
+)  # on a layer of the user's
 Later = Callable[[Callable[[], None]], None]
 
 

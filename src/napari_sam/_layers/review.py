@@ -42,6 +42,7 @@ class ReviewKeys:
                 "O": lambda _: self._open(),
                 "U": lambda _: review.refine(),
                 "X": lambda _: review.delete(),
+                "K": lambda _: review.step_kind(),
             }
         for key, call in keys.items():
             layer.bind_key(key, call, overwrite=True)

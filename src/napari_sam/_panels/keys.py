@@ -10,6 +10,7 @@ KEYS = (
     ("H", "mask under the mouse"),
     ("C", "next candidate"),
     ("M", "new, add, subtract ..."),
+    ("K", "next class"),
     ("Enter", "keep as label"),
     ("Escape", "clear prompts"),
     ("Ctrl+Z", "undo anything"),
@@ -23,6 +24,7 @@ KEYS = (
     ("X", "delete the selected"),
     ("N / Shift+N", "go through the review"),
     ("R", "accept, and next"),
+    ("PageUp / PageDown", "through a series"),
 )
 
 

@@ -11,11 +11,13 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QSpinBox,
     QTableView,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._panels.kinds import KindsPanel
 from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._review import Review
 
@@ -115,7 +117,11 @@ class ObjectsPanel(QWidget):
         self._showing = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for section in (self._make_list(), self._make_review(), self._make_change()):
+        self.kinds = KindsPanel(review)
+        self.inner = QTabWidget()  # beneath each other they would not fit on a small screen
+        self.inner.addTab(self._make_change(), "Selected objects")
+        self.inner.addTab(self.kinds, "Classes")
+        for section in (self._make_list(), self._make_review(), self.inner):
             layout.addWidget(section)
         layout.addStretch(1)
         review.list_changed.connect(self._show_list)
@@ -173,7 +179,7 @@ class ObjectsPanel(QWidget):
         return section
 
     def _make_change(self) -> Section:
-        section = Section("Selected objects")
+        section = Section("")
         review = self._review
         self.kind = QComboBox()
         self.kind.setEditable(True)

@@ -60,6 +60,8 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 
 def weights_path(spec: ModelSpec, *, cache: str | Path | None = None) -> Path:
     """Where the file belongs, whether it is there or not: in the package or in the cache."""
+    if spec.like:
+        return Path(spec.file_name)
     if spec.bundled:
         return Path(__file__).with_name("data") / spec.file_name
     return cache_folder(cache) / spec.file_name
@@ -113,7 +115,7 @@ def download(
         write. The message says where to put the file by hand.
     """
     target = weights_path(spec, cache=cache)
-    if spec.bundled or _is_good(spec, target):
+    if spec.url is None or _is_good(spec, target):
         if not target.is_file():
             raise WeightsError(f"There is no file {target}. {_by_hand(spec, target)}")
         return target
@@ -146,6 +148,8 @@ def _size(path: Path) -> int:
 def _by_hand(spec: ModelSpec, target: Path) -> str:
     if spec.bundled:
         return "It is part of the package: install napari-sam again."
+    if spec.like:
+        return f"It was made on this machine: put it back, or: napari-sam models remove {spec.name}"
     return (
         f"Without internet: get {spec.url} on another machine, save it as {target}, then check"
         f" it with: napari-sam models verify {spec.name}"

@@ -26,14 +26,14 @@ from napari_sam.volume.manifest import ArraySpec, Manifest
 from napari_sam.volume.model import PredictorSource
 from napari_sam.volume.ome import LabelImage
 from napari_sam.volume.overlaps import Overlaps, count_overlaps
-from napari_sam.volume.run import WAIT_S, run
+from napari_sam.volume.run import WAIT_S, Runner, run
 from napari_sam.volume.sample import fingerprint
 from napari_sam.volume.stitch import PlaneObjects, ReadLabels, find_objects, paint
 from napari_sam.volume.store import TileStore, read_manifest
 from napari_sam.volume.tiles import TileGrid
 from napari_sam.volume.work import EmbedWork, SegmentWork
 
-__all__ = ["VolumeJob", "embed_volume", "segment_volume", "stitch_volume"]
+__all__ = ["VolumeJob", "embed_volume", "open_embeddings", "segment_volume", "stitch_volume"]
 
 TILES_AT_ONCE = 24  # tiles whose labels are in memory: a tile and those around it, twice
 
@@ -77,7 +77,7 @@ class VolumeJob:
 
 
 def embed_volume(
-    job: VolumeJob, store: str | Path, *, dtype: str = "float16"
+    job: VolumeJob, store: str | Path, *, dtype: str = "float16", runner: Runner = run
 ) -> Generator[Progress, None, TileStore]:
     """Compute and keep the embeddings of all tiles.
 
@@ -89,6 +89,8 @@ def embed_volume(
         Folder; made, or gone on with.
     dtype
         ``"float16"``, ``"bfloat16"`` or ``"float32"``: how numbers are kept.
+    runner
+        Where tiles are made: in this process, or by :mod:`napari_sam.volume.distributed`.
 
     Raises
     ------
@@ -99,8 +101,8 @@ def embed_volume(
     StoreError
         The disk is full.
     """
-    opened = _embedding_store(job, Path(store), dtype)
-    yield from run(EmbedWork(job.image, job.intensity, job.model), opened)
+    opened = open_embeddings(job, Path(store), dtype)
+    yield from runner(EmbedWork(job.image, job.intensity, job.model), opened)
     opened.require_complete()
     return opened
 
@@ -113,21 +115,22 @@ def segment_volume(
     min_area: int = 0,
     embeddings: str | Path | None = None,
     dtype: str = "float16",
+    runner: Runner = run,
 ) -> Generator[Progress, None, TileStore]:
     """Find all objects in all tiles; :func:`stitch_volume` makes labels of them.
 
     Parameters
     ----------
-    job
-        What with what.
-    store
-        Folder for the labels of tiles; made, or gone on with.
+    job, store
+        As for :func:`embed_volume`, but the store is one of labels.
     params
         Of the generator, for each tile.
     min_area
         Objects of fewer pixels in a tile are left out.
     embeddings, dtype
         Store of embeddings to use and to fill, as for :func:`embed_volume`; None keeps none.
+    runner
+        As for :func:`embed_volume`.
 
     Raises
     ------
@@ -144,10 +147,10 @@ def segment_volume(
     manifest = replace(manifest, arrays=(ArraySpec("labels", size, "uint32"),))
     opened = TileStore.create(store, manifest)
     if embeddings is not None:
-        _embedding_store(job, Path(embeddings), dtype)
+        open_embeddings(job, Path(embeddings), dtype)
     where = str(embeddings) if embeddings is not None else None
     work = SegmentWork(job.image, job.intensity, job.model, params, min_area, where)
-    yield from run(work, opened)
+    yield from runner(work, opened)
     opened.require_complete()
     return opened
 
@@ -210,7 +213,7 @@ def _stitch(
     objects = []
     for number, plane in enumerate(grid.planes):
         yield Progress(number, total, "finding objects across seams")
-        objects.append(find_objects(grid, plane, read))
+        objects.append(find_objects(grid, plane, read, named="prompts" in store.manifest.params))
     areas, overlaps = yield from _measure(grid, objects, read, params, total)
     tables, count = link_planes(areas, overlaps, params)
     dtype = "uint32" if count < 2**32 else "uint64"
@@ -272,9 +275,16 @@ def _reader(store: TileStore) -> ReadLabels:
     return lambda tile: read(tile.index)
 
 
-def _embedding_store(job: VolumeJob, path: Path, dtype: str) -> TileStore:
-    """Probe the model only where the store does not tell yet what it holds."""
+def open_embeddings(job: VolumeJob, path: Path, dtype: str) -> TileStore:
+    """The store of embeddings of a job: made, or gone on with.
+
+    Raises
+    ------
+    StoreMismatchError, StoreError
+        As :func:`embed_volume`.
+    """
     manifest = job.manifest("embeddings", {"dtype": dtype})
+    # The model is probed only where the store does not tell yet what it holds.
     if read_manifest(path) is None:
         work = EmbedWork(job.image, job.intensity, job.model)
         arrays, frame = work.probe(job.grid.read_size, dtype)

@@ -24,6 +24,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     library.forget_library()
 
 
+@pytest.fixture(autouse=True)
+def _switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(library.SWITCH, raising=False)
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
     monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(library.sys, "platform", "linux")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from napari_sam.errors import ImageError
-from napari_sam.evaluation import scribbles
+from napari_sam.evaluation import scribble_rules
 from napari_sam.testing import FakePredictor
 
 
@@ -37,17 +37,17 @@ def pack(tmp_path):
 
 
 def test_every_rule_is_asked_for_every_person(pack, monkeypatch, capsys):
-    monkeypatch.setattr(scribbles, "load_predictor", lambda name: FakePredictor(radius=8))
-    scribbles.main([str(pack)])
+    monkeypatch.setattr(scribble_rules, "load_predictor", lambda name: FakePredictor(radius=8))
+    scribble_rules.main([str(pack)])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split("|")[1].strip(): line.split("|")[2:5] for line in lines[2:]}
     assert rows["one click in the middle, best of three"][0].strip() == "1.000"
     assert {values[2].strip() for values in rows.values()} == {"2"}
-    assert f"**{scribbles.RULE}**" in rows
+    assert f"**{scribble_rules.RULE}**" in rows
     assert 0 < float(rows["the positive scribble itself"][0]) < 0.1
 
 
 def test_a_pack_without_scribbles_says_so(tmp_path):
     (tmp_path / "manifest.json").write_text("[]")
     with pytest.raises(ImageError, match="no image with scribbles"):
-        next(scribbles.read_scribbles(tmp_path))
+        next(scribble_rules.read_scribbles(tmp_path))
