@@ -84,7 +84,7 @@ def add_model(
     verbose: Verbose = False,
 ) -> None:
     """Register weights of your own, so that --model and the dock know them by name."""
-    from napari_sam.core.weights import load_model
+    from napari_sam.core.network import load_model
 
     load_model(get_spec(like), weights=weights)  # refuses what does not fit
     spec = register(name, weights, like=like, made={"file": str(weights)})

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from napari_sam.core.architecture import MicroConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.modeling.sam import build_sam
+from napari_sam.core.network import load_model, load_state
 from napari_sam.core.registry import ModelSpec
-from napari_sam.core.weights import load_model, load_state
 from napari_sam.errors import TrainingError
 
 SCORE_HEAD = "iou_head."
