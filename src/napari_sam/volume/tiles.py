@@ -9,7 +9,7 @@ from napari_sam.core.regions import Region, Size
 from napari_sam.errors import StoreError
 from napari_sam.volume.image import Plane
 
-__all__ = ["Tile", "TileGrid"]
+__all__ = ["Tile", "TileGrid", "usual_tiles"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,12 @@ class TileGrid:
         first = min(max(start - self.halo, 0), length - seen)
         last = number == self.cells[axis] - 1
         return slice(first, first + seen), slice(start, length if last else start + size)
+
+
+def usual_tiles(seen: int) -> tuple[int, int]:
+    """(side, halo) of tiles whose read regions are as large as what a model sees at once."""
+    halo = seen // 8
+    return max(1, seen - 2 * halo), halo
 
 
 def intersection(first: Region, second: Region) -> Region | None:
