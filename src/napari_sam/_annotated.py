@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from napari_sam._covered import Covered
 from napari_sam._label_edit import Region
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._prompt_set import NO_PROMPTS, PromptSet
 
 Wanted = Literal["all", "unreviewed", "small", "low score", "at the border"]
 

@@ -19,7 +19,7 @@ from napari_sam._ledger import Facts, Ledger
 from napari_sam._operations import Drawing, Mode, Position, Reshape
 from napari_sam._orders import Prepared
 from napari_sam._overlaps import beneath, changed_cover, losses, reveal
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._prompt_set import NO_PROMPTS, MaskPrompt, PromptSet
 from napari_sam.errors import EditError
 
 
@@ -63,6 +63,17 @@ class Document(Ledger):
                 " others at once. Select it, and add to it or subtract from it."
             )
         self._push("open", {"number": number}, draft=Draft(record.prompts, number))
+
+    def refine(self, number: int, mask: MaskPrompt) -> None:
+        """Begin with an object as it is: its shape is a prompt, and the next commit replaces it.
+
+        Raises
+        ------
+        EditError
+            There is no such object.
+        """
+        draft = Draft(PromptSet(mask=mask), self._record(number).number)
+        self._push("refine", {"number": number}, draft=draft)
 
     # --- objects -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 from napari_sam._annotated import ObjectRecord
 from napari_sam._kinds import Kinds
 from napari_sam._label_edit import NO_EDIT, LabelEdit
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._prompt_set import NO_PROMPTS, PromptSet
 
 STEPS_KEPT = 1000
 

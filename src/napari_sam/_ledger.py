@@ -13,7 +13,7 @@ from napari_sam._annotated import ObjectRecord
 from napari_sam._history import STEPS_KEPT, Draft, History, Step
 from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import LabelEdit, LabelImage
-from napari_sam._place import PromptSet
+from napari_sam._prompt_set import PromptSet
 from napari_sam.errors import EditError
 
 Facts = Mapping[int, Mapping[str, Any]]  # number -> what its record says from now on

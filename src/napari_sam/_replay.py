@@ -16,7 +16,7 @@ from napari_sam._history import Step
 from napari_sam._journal import Lines, restore
 from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._place import place
-from napari_sam._predict import Plane, PromptablePredictor, cut_objects, is_ambiguous
+from napari_sam._predict import Plane, PromptablePredictor, ask, cut_objects
 from napari_sam._session import drawing_of
 from napari_sam.core.intensity import Intensity
 from napari_sam.errors import EditError, JournalError
@@ -78,6 +78,8 @@ def _keep(
     details, prompts = step.details, step.draft[0].prompts
     if step.draft[0] == step.draft[1]:  # all at once, without prompts of its own
         raise EditError("objects that were found all at once have no prompts.")
+    if "channels" in details:
+        raise EditError("the model saw several channels, which are not read from a file yet.")
     where, labels = details["plane"], document.labels
     assert labels is not None
     plane = Plane(
@@ -95,8 +97,7 @@ def _keep(
     placed = place(prompts, plane, each=details["each"])
     if placed.prompts is None:
         raise EditError("none of its prompts lies on its plane.")
-    multimask = is_ambiguous(placed.prompts)
-    prediction = predictor.decode(embeddings[key], placed.prompts, multimask=multimask)
+    prediction = ask(predictor, embeddings[key], placed.prompts, placed.sketches)
     chosen = [row[min(details["candidate"], len(row) - 1)] for row in cut_objects(prediction)]
     patches = [patch for patch in chosen if patch.mask.size]
     if not patches:
@@ -140,6 +141,13 @@ def _stroke(document: Document, step: Step) -> None:
     document.stroke(difference(before, after, [part.start for part in region]))
 
 
+def _refine(document: Document, step: Step) -> None:
+    """The shape that a person began with, also where this model had drawn another."""
+    mask = step.draft[1].prompts.mask
+    assert mask is not None
+    document.refine(step.details["number"], mask)
+
+
 def _load(document: Document, step: Step) -> None:
     """Lay what came from a file."""
     _stroke(document, step)
@@ -162,6 +170,7 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "prompts": lambda document, step: document.set_prompts(step.draft[1].prompts),
     "clear": lambda document, step: document.clear(),
     "open": lambda document, step: document.open(step.details["number"]),
+    "refine": _refine,
     "stroke": _stroke,
     "delete": lambda document, step: document.delete(step.details["numbers"]),
     "merge": lambda document, step: document.merge(step.details["numbers"]),

@@ -11,7 +11,9 @@ from typing import Any
 from psygnal import Signal
 
 from napari_sam._annotated import Filter, ObjectRecord
+from napari_sam._drawing import in_all_axes
 from napari_sam._operations import Reshape
+from napari_sam._prompt_set import MaskPrompt
 from napari_sam._session import Session
 
 ALL_SEEN = "All objects are reviewed."
@@ -96,6 +98,20 @@ class Review:
         """Go back to the object at a position: its prompts come back."""
         if self.select_at(position):
             self.session.open_object()
+
+    def refine(self) -> None:
+        """Begin with the selected object as it is on the plane in view: its shape is a prompt."""
+        session, plane = self.session, self.session.plane
+        patch = next(iter(session.outlines), None)
+        if plane is None or patch is None or not patch.mask.any():
+            session.say("Select an object that is in view: key S over it, or a row of the table.")
+            return
+        number = session.selection[0]
+        offset, mask = in_all_axes(plane, patch.offset, patch.mask)
+        session.do(
+            lambda document: document.refine(number, MaskPrompt.of(mask, offset)),
+            f"Object {number} is the prompt: add points, Enter replaces it.",
+        )
 
     def go_to(self, number: int) -> None:
         """Select an object and bring it into view."""

@@ -16,8 +16,8 @@ from napari_sam._drawing import drawing_of
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._operations import Mode
-from napari_sam._place import PromptSet
 from napari_sam._predict import MaskPatch, ModelChoice, Plane
+from napari_sam._prompt_set import PromptSet
 from napari_sam._prompting import Prompting, Tool
 from napari_sam._workplace import READY, IntensityChoice, LayerRef, size_note
 from napari_sam.errors import NapariSamError
@@ -43,6 +43,7 @@ STEP_TITLES = {
     "prompts": "the prompt",
     "clear": "clearing",
     "open": "going back to the object",
+    "refine": "beginning with the object",
     "commit": "keeping",
     "stroke": "the brush stroke",
     "delete": "deleting",
@@ -239,6 +240,7 @@ class Session(Prompting):
             "weights": "" if self.response is None else self.response.weights,
             "intensity": intensity if isinstance(intensity, str) else list(intensity),
             "plane": {"axes": list(plane.axes), "index": list(plane.index)},
+            **({} if self.channels is None else {"channels": self.channels}),
         }
 
     # --- objects -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from napari_sam._covered import Covered
 from napari_sam._history import Draft, Step
 from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import edit_from_json, edit_to_json
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._prompt_set import prompts_from_json, prompts_to_json
 
 
 def step_to_json(step: Step) -> dict[str, Any]:
@@ -55,22 +55,6 @@ def step_from_json(
     edit = edit_from_json(value.get("edit", []))
     classes = (kinds, value["kinds"]) if "kinds" in value else None
     return Step(value["name"], (draft, after), records, edit, value.get("details", {}), classes)
-
-
-def prompts_to_json(prompts: PromptSet) -> dict[str, Any]:
-    """Points with their sign, and boxes; pixels of the image, all axes."""
-    return {
-        "points": [[list(one.position), one.positive] for one in prompts.points],
-        "boxes": [[list(one.low), list(one.high)] for one in prompts.boxes],
-    }
-
-
-def prompts_from_json(value: Mapping[str, Any]) -> PromptSet:
-    """What :func:`prompts_to_json` gave."""
-    return PromptSet(
-        tuple(PointPrompt(tuple(at), positive) for at, positive in value["points"]),
-        tuple(BoxPrompt(tuple(low), tuple(high)) for low, high in value["boxes"]),
-    )
 
 
 def _record_to_json(record: ObjectRecord) -> dict[str, Any]:

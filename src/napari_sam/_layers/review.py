@@ -40,6 +40,7 @@ class ReviewKeys:
                 "S": lambda _: self._select(),
                 "Shift-S": lambda _: self._select(more=True),
                 "O": lambda _: self._open(),
+                "U": lambda _: review.refine(),
                 "X": lambda _: review.delete(),
                 "K": lambda _: review.step_kind(),
             }

@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel
 KEYS = (
     ("Click", "on the object"),
     ("Alt / Ctrl + click", "not this"),
-    ("T", "points: + or -"),
+    ("T", "points, scribbles: + or -"),
     ("H", "mask under the mouse"),
     ("C", "next candidate"),
     ("M", "new, add, subtract ..."),
@@ -20,6 +20,7 @@ KEYS = (
     ("S", "select the object here"),
     ("Shift+S", "select one more"),
     ("O", "open it: prompts again"),
+    ("U", "begin with its shape"),
     ("X", "delete the selected"),
     ("N / Shift+N", "go through the review"),
     ("R", "accept, and next"),

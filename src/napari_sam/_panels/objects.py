@@ -195,6 +195,12 @@ class ObjectsPanel(QWidget):
             "Its prompts come back: edit them, and Enter replaces the object. O over it",
             review.session.open_object,
         )
+        self.refine = button(
+            "Refine (U)",
+            "Begin with its shape as it is, also if it was drawn by hand: points correct it, and"
+            " Enter replaces it. U",
+            review.refine,
+        )
         self.delete = button("Delete (X)", "Take it out of the labels. X", review.delete)
         self.merge = button("Merge", "Make one object of the selected ones.", review.merge)
         self.split = button(
@@ -217,7 +223,7 @@ class ObjectsPanel(QWidget):
         self.new.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.renumber = button("Set", "Give the object this number.", self._on_renumber)
         section.add("Class", self.kind)
-        section.add_wide(self.open, self.delete)
+        section.add_wide(self.open, self.refine, self.delete)
         section.add_wide(self.merge, self.split)
         section.add_wide(self.shape, self.amount, self.apply)
         section.add_wide(QLabel("Number"), self.new, self.renumber)
@@ -302,7 +308,7 @@ class ObjectsPanel(QWidget):
         finally:
             self._showing = False
         some: tuple[QWidget, ...] = (self.delete, self.apply, self.kind)
-        single: tuple[QWidget, ...] = (self.open, self.new, self.renumber)
+        single: tuple[QWidget, ...] = (self.open, self.refine, self.new, self.renumber)
         for one in some:
             one.setEnabled(bool(chosen))
         for one in single:

@@ -33,7 +33,7 @@ from napari_sam.volume.store import TileStore, read_manifest
 from napari_sam.volume.tiles import TileGrid
 from napari_sam.volume.work import EmbedWork, SegmentWork
 
-__all__ = ["VolumeJob", "embed_volume", "segment_volume", "stitch_volume"]
+__all__ = ["VolumeJob", "embed_volume", "open_embeddings", "segment_volume", "stitch_volume"]
 
 TILES_AT_ONCE = 24  # tiles whose labels are in memory: a tile and those around it, twice
 
@@ -101,7 +101,7 @@ def embed_volume(
     StoreError
         The disk is full.
     """
-    opened = _embedding_store(job, Path(store), dtype)
+    opened = open_embeddings(job, Path(store), dtype)
     yield from runner(EmbedWork(job.image, job.intensity, job.model), opened)
     opened.require_complete()
     return opened
@@ -147,7 +147,7 @@ def segment_volume(
     manifest = replace(manifest, arrays=(ArraySpec("labels", size, "uint32"),))
     opened = TileStore.create(store, manifest)
     if embeddings is not None:
-        _embedding_store(job, Path(embeddings), dtype)
+        open_embeddings(job, Path(embeddings), dtype)
     where = str(embeddings) if embeddings is not None else None
     work = SegmentWork(job.image, job.intensity, job.model, params, min_area, where)
     yield from runner(work, opened)
@@ -213,7 +213,7 @@ def _stitch(
     objects = []
     for number, plane in enumerate(grid.planes):
         yield Progress(number, total, "finding objects across seams")
-        objects.append(find_objects(grid, plane, read))
+        objects.append(find_objects(grid, plane, read, named="prompts" in store.manifest.params))
     areas, overlaps = yield from _measure(grid, objects, read, params, total)
     tables, count = link_planes(areas, overlaps, params)
     dtype = "uint32" if count < 2**32 else "uint64"
@@ -275,9 +275,16 @@ def _reader(store: TileStore) -> ReadLabels:
     return lambda tile: read(tile.index)
 
 
-def _embedding_store(job: VolumeJob, path: Path, dtype: str) -> TileStore:
-    """Probe the model only where the store does not tell yet what it holds."""
+def open_embeddings(job: VolumeJob, path: Path, dtype: str) -> TileStore:
+    """The store of embeddings of a job: made, or gone on with.
+
+    Raises
+    ------
+    StoreMismatchError, StoreError
+        As :func:`embed_volume`.
+    """
     manifest = job.manifest("embeddings", {"dtype": dtype})
+    # The model is probed only where the store does not tell yet what it holds.
     if read_manifest(path) is None:
         work = EmbedWork(job.image, job.intensity, job.model)
         arrays, frame = work.probe(job.grid.read_size, dtype)

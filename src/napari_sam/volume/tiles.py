@@ -9,7 +9,7 @@ from napari_sam.core.regions import Region, Size
 from napari_sam.errors import StoreError
 from napari_sam.volume.image import Plane
 
-__all__ = ["Tile", "TileGrid"]
+__all__ = ["Tile", "TileGrid", "usual_tiles"]
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,12 @@ class TileGrid:
         number = plane[0] * self.shape[1] + plane[1]
         return self.tile((number * rows + cell[0]) * columns + cell[1])
 
+    def holding(self, plane: Plane, point: tuple[float, float]) -> Tile:
+        """The tile in whose write region a point (y, x) of a plane lies; the nearest of others."""
+        pairs = zip(point, self.write_size, self.cells, strict=True)
+        row, column = (min(max(int(at // size), 0), count - 1) for at, size, count in pairs)
+        return self.at(plane, (row, column))
+
     def on(self, plane: Plane) -> Iterator[Tile]:
         """The tiles of a plane, row by row."""
         rows, columns = self.cells
@@ -168,6 +174,12 @@ class TileGrid:
         first = min(max(start - self.halo, 0), length - seen)
         last = number == self.cells[axis] - 1
         return slice(first, first + seen), slice(start, length if last else start + size)
+
+
+def usual_tiles(seen: int) -> tuple[int, int]:
+    """(side, halo) of tiles whose read regions are as large as what a model sees at once."""
+    halo = seen // 8
+    return max(1, seen - 2 * halo), halo
 
 
 def intersection(first: Region, second: Region) -> Region | None:
