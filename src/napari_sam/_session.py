@@ -234,6 +234,7 @@ class Session(Prompting):
             "weights": "" if self.response is None else self.response.weights,
             "intensity": intensity if isinstance(intensity, str) else list(intensity),
             "plane": {"axes": list(plane.axes), "index": list(plane.index)},
+            **({} if self.channels is None else {"channels": self.channels}),
         }
 
     # --- objects -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
-from napari_sam._layers.planes import same_space, shape_of
+from napari_sam._layers.planes import same_grid, same_space, shape_of
 from napari_sam.errors import ImageError
 
 LARGEST_IN_MEMORY = 1 << 31  # bytes of a new Labels layer; above, only chunks that are drawn on
@@ -202,7 +202,7 @@ def check_output(labels: Labels, image: Image) -> None:
             f"{labels.name!r} is read-only (lazy, multiscale, or opened to be read): choose another"
             " output, or the new one."
         )
-    if tuple(data.shape) != shape_of(image) or not _same_grid(labels, image):
+    if tuple(data.shape) != shape_of(image) or not same_grid(labels, image):
         raise ImageError(
             f"{labels.name!r} does not have the pixels of {image.name!r} (their shape, scale,"
             " position or rotation differ): choose another output, or the new one."
@@ -214,13 +214,6 @@ def _is_read_only(data: Any) -> bool:
     if isinstance(data, np.ndarray):
         return not data.flags.writeable
     return bool(getattr(data, "read_only", False))
-
-
-def _same_grid(labels: Labels, image: Image) -> bool:
-    """Whether both layers put pixel 0 and its neighbours at the same places."""
-    corners = [np.zeros(image.ndim), *np.eye(image.ndim)]
-    moved = [labels.world_to_data(image.data_to_world(corner)) for corner in corners]
-    return np.allclose(moved, corners, atol=1e-2)
 
 
 def _blocks(data: Any) -> Iterator[Any]:
