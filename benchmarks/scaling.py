@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from benchmarks.memory import Discs
+from benchmarks.memory import Nobody, drawn
 from benchmarks.models import weights_file
 from benchmarks.scenes import picture
 from napari_sam.core.params import AutomaticParams
@@ -65,6 +64,8 @@ def best_of(times: int, call: object) -> float:
 
 def tile_seconds(predictor: Predictor, side: int) -> tuple[float, float]:
     """Encoding a tile; asking it a grid of 32 x 32 points (masks at low resolution)."""
+    import torch
+
     seen = picture((side, side))
     embedding = predictor.encode(seen, intensity="as_is")
     points = np.random.default_rng(0).uniform(0, side, (BATCH, 1, 2))
@@ -92,11 +93,10 @@ def task_seconds() -> float:
 def stitch_seconds(tile: int, halo: int) -> float:
     """Stitching and linking, for each tile, with about a hundred objects in it."""
     data = np.zeros((2, 2 * tile, 2 * tile), np.uint8)
-    data[:, ::2] = 1
     with tempfile.TemporaryDirectory() as folder:
-        job = VolumeJob(ImageRef.open(data), VolumeIntensity(None), Discs(), tile, halo)
-        params = AutomaticParams(points_per_side=10, pred_iou_thresh=0.5)
-        store = finish(segment_volume(job, Path(folder) / "tiles", params=params))
+        job = VolumeJob(ImageRef.open(data), VolumeIntensity(None), Nobody(), tile, halo)
+        steps = segment_volume(job, Path(folder) / "tiles", params=AutomaticParams(), runner=drawn)
+        store = finish(steps)
         start = time.process_time()
         finish(stitch_volume(store, job.image, Path(folder) / "labels.zarr", "a"))
         return (time.process_time() - start) / len(store)
