@@ -43,7 +43,8 @@ class Greys:
         least_score: float | None = None,
     ) -> MaskPrediction:
         parts = embedding.features[0, 1].numpy()
-        y, x = np.floor(prompts.points[:, 0] + 0.5).astype(int).T
+        first = (prompts.points[:, 0] + 0.5) * embedding.frame.scale - 0.5
+        y, x = np.floor(first + 0.5).astype(int).T
         at = parts[np.minimum(y, len(parts) - 1), np.minimum(x, len(parts[0]) - 1)]
         masks = (parts == at[:, None, None]) & (at > 0)[:, None, None]
         sizes = masks.sum((1, 2))

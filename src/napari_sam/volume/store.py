@@ -127,9 +127,9 @@ class TileStore:
         """Whether a tile is there, all of it."""
         return bool(self._zarrs[FLAGS][index])
 
-    def done(self) -> NDArray[np.bool_]:
-        """For each tile whether it is there."""
-        return np.asarray(self._zarrs[FLAGS][:] != 0, bool)
+    def done(self, tiles: slice = slice(None)) -> NDArray[np.bool_]:
+        """For each tile, or each of some, whether it is there."""
+        return np.asarray(self._zarrs[FLAGS][tiles] != 0, bool)
 
     def require_complete(self) -> None:
         """Refuse to go on without all tiles.

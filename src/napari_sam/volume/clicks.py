@@ -1,0 +1,254 @@
+"""Prompts on a plane that is cut into tiles -> masks that no tile cuts.
+
+An object is looked at in the tile that has its prompt in the middle. What reaches an edge of that
+tile is looked at again in a crop around the prompt, and once more in a larger one. Knows no file.
+"""
+
+from collections import defaultdict
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_sam.core.prompts import Prompts
+from napari_sam.core.regions import Mask, Region, shift
+from napari_sam.errors import PromptError
+from napari_sam.progress import Progress
+from napari_sam.volume.crops import (
+    LARGEST_CROP,
+    Extent,
+    central_tile,
+    crop_around,
+    extent_of,
+    is_cut,
+)
+from napari_sam.volume.embedder import Embedder, as_size
+from napari_sam.volume.image import Plane
+from napari_sam.volume.tiles import Tile
+
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import MaskPrediction
+
+__all__ = ["Answer", "solve"]
+
+MOST_LOOKS = 4  # a tile, then crops of 1, 2 and 4 tiles a side
+AT_ONCE = 64  # objects
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Masks of one object.
+
+    Attributes
+    ----------
+    prediction, index
+        What the model said, and which of its objects this is.
+    region
+        What it looked at: slices along y and x in pixels of the prompts.
+    whole
+        Whether no edge of what it looked at cuts the mask.
+    """
+
+    prediction: "MaskPrediction"
+    index: int
+    region: Region
+    whole: bool
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Predicted IoU of each candidate."""
+        return self.prediction.scores[self.index]
+
+    def patch(self, candidate: int | None = None) -> tuple[Mask, Region]:
+        """As :meth:`MaskPrediction.patch`, in pixels of the prompts."""
+        mask, part = self.prediction.patch(self.index, candidate)
+        return mask, shift(part, (self.region[0].start, self.region[1].start))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Where to look for an object: a tile, or any part of the plane (pixels of the tiles)."""
+
+    tile: Tile | None
+    region: Region
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        rows, columns = self.region
+        number = -1 if self.tile is None else self.tile.index
+        return (number, rows.start, rows.stop, columns.start, columns.stop)
+
+
+def solve(
+    embedder: Embedder,
+    plane: Plane,
+    prompts: Prompts,
+    *,
+    multimask: bool,
+    zoom: tuple[float, float] = (1.0, 1.0),
+    again: bool = True,
+) -> Generator[Progress, None, list[Answer]]:
+    """Find the masks of prompts on a plane. A job: closing it gives up between two looks.
+
+    Parameters
+    ----------
+    embedder
+        Looks at tiles and crops.
+    plane
+        (t, z).
+    prompts
+        B objects in pixels of the finest level.
+    multimask
+        Three candidates an object, or one.
+    zoom
+        Pixels of the finest level for each pixel of the embedder's image, along y and x.
+    again
+        Whether what a tile cuts is looked at again; False is what a naive program does.
+
+    Returns
+    -------
+    list of Answer
+        One for each object.
+
+    Raises
+    ------
+    PromptError
+        A prompt is outside, or too large.
+    NapariSamError
+        From reading or encoding.
+    """
+    extents = [_in_tiles(extent_of(prompts, i), zoom) for i in range(prompts.n_objects)]
+    looks = dict(enumerate(_first(embedder, plane, extent) for extent in extents))
+    answers: dict[int, Answer] = {}
+    for number in range(MOST_LOOKS):
+        step = Progress(number, MOST_LOOKS, _SAYS[min(number, 1)])
+        found = yield from _decode(embedder, plane, prompts, looks, multimask, zoom, step)
+        answers |= found
+        if not again:
+            break
+        cut = [i for i, answer in found.items() if not answer.whole]
+        looks = {
+            i: _wider(embedder, looks[i], extents[i], _reached(answers[i], extents[i], zoom))
+            for i in cut
+            if _growing(looks[i])
+        }
+        if not looks:
+            break
+    return [answers[i] for i in range(prompts.n_objects)]
+
+
+_SAYS = ("The model looks at the tile, once ...", "The object crosses tiles: looking around it ...")
+
+
+def _first(embedder: Embedder, plane: Plane, extent: Extent) -> _Look:
+    tile = central_tile(embedder.grid, plane, extent)
+    if tile is not None:
+        return _Look(tile, tile.read)
+    return _Look(None, _around(embedder, extent, 1))
+
+
+def _around(embedder: Embedder, extent: Extent, times: int) -> Region:
+    return crop_around(extent, embedder.grid.read_size, embedder.plane_size, times=times)
+
+
+def _reached(answer: Answer, extent: Extent, zoom: tuple[float, float]) -> Extent:
+    """How far the object goes, as far as is known: prompt and mask, in pixels of the tiles."""
+    _, (rows, columns) = answer.patch()
+    found = Extent(rows.start, columns.start, rows.stop - 1, columns.stop - 1)
+    low, high = (np.array(_in_tiles(found, zoom)).reshape(2, 2)[i] for i in (0, 1))
+    ends = [np.minimum(low, extent[:2]), np.maximum(high, extent[2:])]
+    return Extent(*(float(v) for end in ends for v in end))
+
+
+def _wider(embedder: Embedder, before: _Look, extent: Extent, reached: Extent) -> _Look:
+    """A crop around the prompt; if it was one already, one twice as large around all that is known."""
+    if before.tile is not None:
+        return _Look(None, _around(embedder, extent, 1))
+    side = before.region[0].stop - before.region[0].start
+    other = before.region[1].stop - before.region[1].start
+    size = embedder.grid.read_size
+    times = 2 * max(side // size[0], other // size[1])
+    return _Look(None, _around(embedder, reached, times))
+
+
+def _growing(look: _Look) -> bool:
+    """Whether there is more to see; a crop of the largest size stays."""
+    return 2 * max(part.stop - part.start for part in look.region) <= LARGEST_CROP
+
+
+def _decode(
+    embedder: Embedder,
+    plane: Plane,
+    prompts: Prompts,
+    looks: dict[int, _Look],
+    multimask: bool,
+    zoom: tuple[float, float],
+    step: Progress,
+) -> Generator[Progress, None, dict[int, Answer]]:
+    """Ask the model about objects, those in one place together."""
+    predictor = embedder.job.model.load()
+    places: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index, look in looks.items():
+        places[look.key].append(index)
+    found: dict[int, Answer] = {}
+    whole_plane = _zoomed_size(embedder.plane_size, zoom)
+    for indices in places.values():
+        look = looks[indices[0]]
+        yield step
+        seen = embedder.tile(look.tile) if look.tile else embedder.crop(plane, look.region)
+        region = _zoomed(look.region, zoom)
+        size = (region[0].stop - region[0].start, region[1].stop - region[1].start)
+        embedding = as_size(seen, size)
+        for start in range(0, len(indices), AT_ONCE):
+            some = indices[start : start + AT_ONCE]
+            local = _local(prompts, some, region, whole_plane)
+            prediction = predictor.decode(embedding, local, multimask=multimask)
+            for place, index in enumerate(some):
+                answer = Answer(prediction, place, region, whole=True)
+                _, part = answer.patch()
+                found[index] = replace(answer, whole=not is_cut(part, region, whole_plane))
+    return found
+
+
+def _local(
+    prompts: Prompts, indices: Sequence[int], region: Region, plane: tuple[int, int]
+) -> Prompts:
+    """Some of the objects in pixels of a region; points beside it fall away."""
+    corner = np.array([region[0].start, region[1].start], np.float32)
+    size = np.array([part.stop - part.start for part in region], np.float32)
+    given: dict[str, NDArray[np.generic]] = {}
+    rows = list(indices)
+    if prompts.points is not None and prompts.point_labels is not None:
+        points = prompts.points[rows] - corner
+        outside = ((points < -0.5) | (points > size - 0.5)).any(-1)
+        given["points"] = np.where(outside[..., None], 0, points)
+        given["point_labels"] = np.where(outside, -1, prompts.point_labels[rows])
+    if prompts.boxes is not None:
+        given["boxes"] = prompts.boxes[rows] - np.tile(corner, 2)
+    if prompts.mask_logits is not None:
+        if prompts.mask_logits.shape[1:] != plane:
+            raise PromptError("in tiles a mask prompt must have the size of the plane.")
+        given["mask_logits"] = prompts.mask_logits[(rows, *region)]
+    return Prompts(**given)  # type: ignore[arg-type]
+
+
+def _in_tiles(extent: Extent, zoom: tuple[float, float]) -> Extent:
+    """Positions of the finest level in pixels of the tiles."""
+    y, x = zoom
+    low = ((extent.y0 + 0.5) / y - 0.5, (extent.x0 + 0.5) / x - 0.5)
+    high = ((extent.y1 + 0.5) / y - 0.5, (extent.x1 + 0.5) / x - 0.5)
+    return Extent(*low, *high)
+
+
+def _zoomed(region: Region, zoom: tuple[float, float]) -> Region:
+    rows, columns = (
+        slice(round(part.start * factor), round(part.stop * factor))
+        for part, factor in zip(region, zoom, strict=True)
+    )
+    return (rows, columns)
+
+
+def _zoomed_size(size: tuple[int, int], zoom: tuple[float, float]) -> tuple[int, int]:
+    return (round(size[0] * zoom[0]), round(size[1] * zoom[1]))
