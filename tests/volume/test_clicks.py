@@ -79,9 +79,15 @@ def on_plane(answer: object, size: tuple[int, int] = (400, 600)) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("point", "cell"), [((150, 150), (1, 1)), ((199, 250), (1, 2)), ((201, 250), (2, 2)), ((0, 0), (0, 0)),
-                        ((399, 599), (3, 5))],
-)  # fmt: skip
+    ("point", "cell"),
+    [
+        ((150, 150), (1, 1)),
+        ((199, 250), (1, 2)),
+        ((201, 250), (2, 2)),
+        ((0, 0), (0, 0)),
+        ((399, 599), (3, 5)),
+    ],
+)
 def test_the_tile_that_has_the_prompt_in_its_middle_is_asked(
     point: tuple[float, float], cell: tuple[int, int]
 ) -> None:

@@ -1,8 +1,8 @@
 """Whether clicks and boxes on objects that cross a seam have the mask that they have without tiles.
 
 The command: ``python -m napari_sam.evaluation.seam_clicks PACK``. Each picture is cut artificially;
-``naive`` cuts the mask
-where tiles meet, as other programs do.
+``naive`` cuts the mask where tiles meet, as other programs do. With ``--beyond``, pictures have one
+and a half times the side that the model sees at once; they are encoded whole all the same.
 """
 
 import argparse
@@ -18,7 +18,15 @@ from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Region
 from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.clicks import deepest_point, tight_box
-from napari_sam.evaluation.cutting import LEAST_SIDE, Given, crossing, cut, pictures, whole_view
+from napari_sam.evaluation.cutting import (
+    LEAST_SIDE,
+    Given,
+    crossing,
+    cut,
+    pictures,
+    smallest_tiles,
+    whole_view,
+)
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.metrics import Mask
@@ -121,11 +129,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--dataset", action="append", help="may be given again; default: all")
     parser.add_argument("--most", type=int, help="pictures at most")
+    parser.add_argument(
+        "--beyond", action="store_true", help="pictures larger than what the model sees at once"
+    )
     parser.add_argument("--least-side", type=int, default=LEAST_SIDE, help="of a picture")
     options = parser.parse_args(arguments)
     predictor = load_predictor(options.model)
-    side, halo = usual_tiles(predictor.spec.image_size)
-    whole = whole_view(predictor)
+    if options.beyond:
+        (side, halo), whole = usual_tiles(predictor.spec.image_size), whole_view(predictor)
+    else:
+        (side, halo), whole = smallest_tiles(predictor.spec), predictor
     say(f"tiles of {side} pixels, halo {halo}; IoU of tiled with untiled masks: mean (median)")
     say("| picture | prompt | objects | tiled | naive | truth: untiled, tiled, naive |")
     say("|---|---|---|---|---|---|")

@@ -1,7 +1,9 @@
 """Prompts on a plane that is cut into tiles -> masks that no tile cuts.
 
 An object is looked at in the tile that has its prompt in the middle. What reaches an edge of that
-tile is looked at again in a crop around the prompt, and once more in a larger one. Knows no file.
+tile is looked at again in a crop around the prompt, and in larger ones as long as they cut it.
+Where tiles are smaller than what the model can see at once, all that crosses a seam is looked at again, so
+its mask is the one that it would have without tiles. Knows no file.
 """
 
 from collections import defaultdict
@@ -13,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.regions import Mask, Region, shift
+from napari_sam.core.regions import Mask, Region, Size, shift
 from napari_sam.errors import PromptError
 from napari_sam.progress import Progress
 from napari_sam.volume.crops import (
@@ -128,7 +130,11 @@ def solve(
         answers |= found
         if not again:
             break
-        cut = [i for i, answer in found.items() if not answer.whole]
+        cut = [
+            i
+            for i, answer in found.items()
+            if not answer.whole or _crosses(embedder, answer, looks[i], zoom)
+        ]
         looks = {
             i: _wider(embedder, looks[i], extents[i], _reached(answers[i], extents[i], zoom))
             for i in cut
@@ -150,7 +156,27 @@ def _first(embedder: Embedder, plane: Plane, extent: Extent) -> _Look:
 
 
 def _around(embedder: Embedder, extent: Extent, times: int) -> Region:
-    return crop_around(extent, embedder.grid.read_size, embedder.plane_size, times=times)
+    return crop_around(extent, _view(embedder), embedder.plane_size, times=times)
+
+
+def _view(embedder: Embedder) -> Size:
+    """(height, width) of a crop: a tile, or more where the model sees more in its own pixels."""
+    height, width = embedder.grid.read_size
+    seen = getattr(embedder.job.model.load(), "spec", None)
+    most = 0 if seen is None else seen.image_size
+    return (max(height, most), max(width, most))
+
+
+def _crosses(embedder: Embedder, answer: Answer, look: _Look, zoom: tuple[float, float]) -> bool:
+    """Whether an object seen in a tile leaves its write region, and a crop would show more."""
+    sizes = zip(_view(embedder), embedder.plane_size, embedder.grid.read_size, strict=True)
+    if look.tile is None or all(min(view, length) <= read for view, length, read in sizes):
+        return False
+    (y, x), write = answer.patch()[1], _zoomed(look.tile.write, zoom)
+    inside = all(
+        w.start <= p.start and p.stop <= w.stop for p, w in zip((y, x), write, strict=True)
+    )
+    return not inside
 
 
 def _reached(answer: Answer, extent: Extent, zoom: tuple[float, float]) -> Extent:
@@ -163,12 +189,12 @@ def _reached(answer: Answer, extent: Extent, zoom: tuple[float, float]) -> Exten
 
 
 def _wider(embedder: Embedder, before: _Look, extent: Extent, reached: Extent) -> _Look:
-    """A crop around the prompt; if it was one already, one twice as large around all that is known."""
+    """A crop around the prompt; after that, one twice as large around all that is known."""
     if before.tile is not None:
         return _Look(None, _around(embedder, extent, 1))
     side = before.region[0].stop - before.region[0].start
     other = before.region[1].stop - before.region[1].start
-    size = embedder.grid.read_size
+    size = _view(embedder)
     times = 2 * max(side // size[0], other // size[1])
     return _Look(None, _around(embedder, reached, times))
 
