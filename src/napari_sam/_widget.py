@@ -17,6 +17,7 @@ from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
 from napari_sam._layers.review import ReviewKeys
+from napari_sam._layers.volume import VolumeLayers
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
@@ -27,6 +28,7 @@ from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
+from napari_sam._panels.volume import VolumePanel
 from napari_sam._predict import (
     EmbeddingCache,
     Load,
@@ -39,6 +41,8 @@ from napari_sam._predict import (
 from napari_sam._review import Review
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
+from napari_sam._volume import Volume
+from napari_sam._volume_jobs import VolumeJobs
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.registry import ModelSpec
 from napari_sam.core.weights import download
@@ -75,6 +79,7 @@ class SegmentAnything(QWidget):
         self.everything = Everything(self.session)
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
+        self.volume = Volume(self.session, self.everything)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
@@ -82,19 +87,21 @@ class SegmentAnything(QWidget):
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
+        self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
+        self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        states = (self.keeper, self.session, self.everything, self.review)
+        states = (self.keeper, self.session, self.everything, self.review, self.volume_jobs)
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (*self._heard, self.looks, self.syncs)
+        return (*self._heard, self.looks, self.syncs, *self.volume_jobs.all)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -112,7 +119,10 @@ class SegmentAnything(QWidget):
         """Stop the work and leave the viewer; the Labels stay."""
         for job in self._jobs:
             job.close()
+        self.volume_jobs.close()
+        self._volume_layers.close()
         self._binding.close()
+        self.volume.close()
         self.keeper.close()
         self.everything.close()
         self.review.close()
@@ -142,6 +152,8 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
         self.tabs.addTab(self.everything_panel, "Everything")
         self.tabs.addTab(self.objects_panel, "Objects")
+        self.volume_panel = VolumePanel(self.volume)
+        self.tabs.addTab(self.volume_panel, "Volume")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
@@ -203,18 +215,25 @@ class SegmentAnything(QWidget):
             self.session.choose_tool(self.session.tool)
 
     def _on_sweep(self, request: SweepRequest) -> None:
+        if self.volume.tiled:
+            self.session.say("This plane is worked on in tiles: use Segment in the tab Volume.")
+            return
         self.sweeps.submit(partial(sweep, request, load=self._load, cache=self._cache))
 
     def _on_choose(self, request: ChooseRequest) -> None:
         self.choices.submit(partial(choose, request))
 
     def _on_request(self, request: PredictRequest) -> None:
-        self.clicks.submit(partial(predict, request, load=self._load, cache=self._cache))
+        whole = partial(predict, request, load=self._load, cache=self._cache)
+        self.clicks.submit(self.volume_jobs.click(request) or whole)
 
     def _on_download(self, spec: ModelSpec) -> None:
         self.downloads.submit(partial(download, spec))
 
     def _on_picture(self, plane: Plane, intensity: Intensity) -> None:
+        if self.volume.tiled:
+            self.session.say("This plane is too large for a picture of all of it.")
+            return
         self.pictures.submit(partial(_make_picture, plane, intensity))
 
     def _on_cancel(self) -> None:

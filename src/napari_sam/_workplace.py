@@ -52,6 +52,7 @@ class Workplace:
         self.contrast_limits: tuple[float, float] | None = None
         self.plane: Plane | None = None
         self.no_plane = READY
+        self.tiled = False  # clicks see their tile, at full resolution
         self.message = READY
         self.busy = False
         self.progress: Progress | None = None

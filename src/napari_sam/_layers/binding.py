@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit
 from napari_sam._layers import output, planes, preview, prompts
+from napari_sam._layers.stored import StoredLabels
 from napari_sam._place import PromptSet
 from napari_sam._predict import Plane
 from napari_sam._session import LayerRef, Session
-from napari_sam.errors import ImageError
+from napari_sam.errors import NapariSamError
 
 EDITS = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
 FLIP_KEYS = ("Alt", "Control")
@@ -49,7 +50,8 @@ class Binding:
             "boxes": prompts.make_boxes,
             "preview": preview.make_preview,
         }
-        self._labels: dict[str, output.LayerLabels] = {}
+        self.make_output = output.make_output
+        self._labels: dict[str, output.LayerLabels | StoredLabels] = {}
         self._binders: list[Callable[[Layer], None]] = []
         self._writing = False
         self._closed = False
@@ -202,6 +204,10 @@ class Binding:
         """Our layer of this role, if it is there."""
         return self._own.get(role)
 
+    def output_labels(self) -> "output.LayerLabels | StoredLabels | None":
+        """The labels that are drawn on, if there are any."""
+        return self._labels.get(self._session.output or "")
+
     def bind_too(self, bind: Callable[[Layer], None]) -> None:
         """Somebody else has keys for the layers of prompts, the preview and the output."""
         self._binders.append(bind)
@@ -234,7 +240,7 @@ class Binding:
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         order = self._viewer.layers
-        for role in ("candidates", "preview", "boxes", "points"):
+        for role in ("tiles", "candidates", "preview", "boxes", "points"):
             own = self._own.get(role)
             if own is not None and own in order:
                 order.move(order.index(own), len(order))
@@ -357,10 +363,10 @@ class Binding:
                 output.check_output(chosen, self._image)
                 self._adopt(chosen)
             else:
-                made = output.make_output(self._image)
+                made = self.make_output(self._image)
                 self._add(made)
                 self._adopt(made, highest=0)
-        except (ImageError, MemoryError) as error:
+        except (NapariSamError, OSError, MemoryError) as error:
             self._session.say(f"Not kept: {error}")
 
     def _on_document(self) -> None:
@@ -372,7 +378,7 @@ class Binding:
     def _adopt(self, layer: Labels, *, highest: int | None = None) -> None:
         token = _ref(layer).token
         if token not in self._labels:
-            self._labels[token] = output.LayerLabels(
+            self._labels[token] = output.open_labels(
                 layer, highest=highest, on_stroke=lambda edit: self._on_stroke(token, edit)
             )
             layer.bind_key("Control-Z", lambda _: self._session.undo(), overwrite=True)
@@ -390,7 +396,7 @@ class Binding:
         return next((layer for layer in self._viewer.layers if _ref(layer).token == token), None)
 
 
-def _unbind(labels: output.LayerLabels) -> None:
+def _unbind(labels: "output.LayerLabels | StoredLabels") -> None:
     labels.close()
     for key in OUTPUT_KEYS:
         labels.layer.bind_key(key, None)

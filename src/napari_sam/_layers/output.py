@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
 from napari_sam._layers.planes import same_space, shape_of
+from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, open_stored
 from napari_sam.errors import ImageError
 
 LARGEST_IN_MEMORY = 1 << 31  # bytes of a new Labels layer; above, only chunks that are drawn on
@@ -32,6 +33,24 @@ def make_output(image: Image) -> Labels:
     else:
         labels = np.zeros(shape, np.uint32)
     return Labels(labels, name=f"{image.name} labels", **same_space(image))
+
+
+def open_labels(
+    layer: Labels,
+    *,
+    highest: int | None = None,
+    on_stroke: Callable[[LabelEdit], None] | None = None,
+) -> "LayerLabels | StoredLabels":
+    """What is drawn on: labels on disk, or the layer itself (see :class:`LayerLabels`).
+
+    Raises
+    ------
+    StoreError
+        Labels on disk cannot be kept in step.
+    """
+    if is_stored(layer):
+        return open_stored(layer)
+    return LayerLabels(layer, highest=highest, on_stroke=on_stroke)
 
 
 class LayerLabels:
@@ -165,6 +184,9 @@ def check_output(labels: Labels, image: Image) -> None:
         It cannot be written, or its pixels are not those of the image.
     """
     data = labels.data
+    if is_stored(labels):
+        check_stored(labels, image)
+        return
     if labels.multiscale or type(data).__module__.startswith("dask"):
         raise ImageError(f"{labels.name!r} is read-only (lazy or multiscale): choose another.")
     if tuple(data.shape) != shape_of(image) or not _same_grid(labels, image):

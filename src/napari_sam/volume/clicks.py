@@ -2,8 +2,8 @@
 
 An object is looked at in the tile that has its prompt in the middle. What reaches an edge of that
 tile is looked at again in a crop around the prompt, and in larger ones as long as they cut it.
-Where tiles are smaller than what the model can see at once, all that crosses a seam is looked at again, so
-its mask is the one that it would have without tiles. Knows no file.
+Where tiles are smaller than what the model can see at once, all that crosses a seam is looked at
+again, so its mask is the one that it would have without tiles. Knows no file.
 """
 
 from collections import defaultdict
