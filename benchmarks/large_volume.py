@@ -57,9 +57,12 @@ def make(path: Path, *, side: int = SIDE) -> list[tuple[int, int]]:
         length = -(-side // 2**level)
         arrays.append(
             group.create_array(
-                str(level), shape=(DEPTH, length, length), chunks=(1, CHUNK, CHUNK),
-                dtype="uint16", dimension_names=["z", "y", "x"],
-            )  # fmt: skip
+                str(level),
+                shape=(DEPTH, length, length),
+                chunks=(1, CHUNK, CHUNK),
+                dtype="uint16",
+                dimension_names=["z", "y", "x"],
+            )
         )
         step = 0.25 * 2**level
         datasets.append(

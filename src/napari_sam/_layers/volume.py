@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from napari.layers import Image, Labels
+from napari.layers import Image, Labels, Vectors
 
 from napari_sam._layers import output, planes
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.paint_window import PaintWindow
 from napari_sam._layers.reader import FILE
 from napari_sam._layers.stored import layer_of, stored_layer
-from napari_sam._layers.tile_map import make_tile_map, show_tile_map
+from napari_sam._layers.tile_map import make_tile_map, show_tile_map, thin
 from napari_sam._volume import Volume
 from napari_sam._volume_source import VolumeSource
 from napari_sam._volume_tasks import root_of
@@ -48,11 +48,13 @@ class VolumeLayers:
         session.layers_changed.connect(self._on_layers)
         session.source_changed.connect(self._on_layers)
         viewer.dims.events.point.connect(self._on_plane)
+        viewer.scene.camera.events.zoom.connect(self._on_zoom)
         self._on_layers()
 
     def close(self) -> None:
         """Let go of the viewer."""
         self._viewer.dims.events.point.disconnect(self._on_plane)
+        self._viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         self._paint.close()
 
     def _on_layers(self, _: object = None) -> None:
@@ -74,10 +76,17 @@ class VolumeLayers:
         wanted = made is not None and self._volume.show_map and made.done.any()
         if made is not None and wanted:
             layer = self._binding.need("tiles")
-            assert isinstance(layer, Labels)
-            show_tile_map(layer, image, made)
+            assert isinstance(layer, Vectors)
+            show_tile_map(layer, made)
+            self._on_zoom()
         elif (layer := self._binding.own("tiles")) is not None:
             layer.visible = False
+
+    def _on_zoom(self, event: Any = None) -> None:
+        """Frames are as thin on the screen as before."""
+        layer, made, image = self._binding.own("tiles"), self._volume.map, self._binding.image
+        if isinstance(layer, Vectors) and layer.visible and made is not None and image is not None:
+            thin(layer, image, made, float(self._viewer.scene.camera.zoom))
 
     def view(self) -> Region | None:
         """What is in view of the plane, in pixels of the finest level."""
