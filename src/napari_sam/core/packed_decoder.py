@@ -91,7 +91,7 @@ class PackedMaskDecoder(nn.Module):
             scores = features.new_empty((len(sparse), len(wanted)))
 
             def decode(part: slice, look: Callable[[], ImageSide]) -> None:
-                tokens, cells = self._two_way(sparse[part].float(), look(), place)
+                tokens, cells = self._two_way(sparse[part].float(), look(), place, wanted)
                 scores[part] = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
                 for i, kept in enumerate(scores[part] > least):
                     out = logits[part][i]
@@ -99,7 +99,7 @@ class PackedMaskDecoder(nn.Module):
 
             def decode_one(image: ImageSide, run: Run) -> None:
                 cells = self._take_spare(image.cells)
-                tokens = self._click(sparse[:1].float(), image, place, cells, run=run)
+                tokens = self._click(sparse[:1].float(), image, place, cells, wanted, run=run)
                 scores[0] = self.iou_prediction_head(tokens[0])[wanted.start : wanted.stop]
                 self._form(logits[0], tokens[1:], cells, scores[0] > least, wanted, run=run)
                 self._spare.append(cells)
@@ -156,21 +156,33 @@ class PackedMaskDecoder(nn.Module):
         return known
 
     def _two_way(
-        self, sparse_bTD: Tensor, image: ImageSide, place: Positions
+        self, sparse_bTD: Tensor, image: ImageSide, place: Positions, wanted: range
     ) -> tuple[Tensor, Tensor]:
-        """Tokens (b, T, D) and cells (b, P, D) after the two-way transformer."""
+        """Tokens and cells (b, P, D) after the two-way transformer.
+
+        Of the tokens (b, 1 + M, D) for the scores and the wanted masks: the last attention is a
+        token's own affair.
+        """
         b = len(sparse_bTD)
         token_pe = torch.cat([self.output_tokens.expand(b, -1, -1), sparse_bTD], dim=1)
         tokens, cells = self.blocks[0].first(token_pe, image)
         for block, asked, asking in zip(self.blocks[1:], place.asked, place.asking, strict=False):
             tokens, cells = block(tokens, cells, token_pe, asked, asking)
+        tokens, token_pe = (_read_later(each, wanted) for each in (tokens, token_pe))
         attended = self.last.ask(tokens + token_pe, cells, place.asked[-1])
         return self.transformer.norm_final_attn(tokens + attended), cells
 
     def _click(
-        self, sparse_1TD: Tensor, image: ImageSide, place: Positions, cells_PD: Tensor, *, run: Run
+        self,
+        sparse_1TD: Tensor,
+        image: ImageSide,
+        place: Positions,
+        cells_PD: Tensor,
+        wanted: range,
+        *,
+        run: Run,
     ) -> Tensor:
-        """Tokens (T, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
+        """Tokens (1 + M, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
         token_pe = torch.cat([self.output_tokens[None], sparse_1TD], dim=1)
         block = self.blocks[0]
         asked, asking = ClickedAttention(block.asked), ClickedAttention(block.asking)
@@ -185,6 +197,7 @@ class PackedMaskDecoder(nn.Module):
             tokens = block.think(tokens, asked.take(found))
             norm = block.plain.norm4
             update = asking.answer(tokens + token_pe, tokens, cells_PD, queries, norm)
+        tokens, token_pe = (_read_later(each, wanted) for each in (tokens, token_pe))
         asked = ClickedAttention(self.last)
         ask = asked.ask(tokens + token_pe, place.asked[-1])
         attended = asked.take(ask_all(ask, cells_PD, update, run=run))
@@ -214,6 +227,11 @@ class PackedMaskDecoder(nn.Module):
             self.masks.form(cells_PD, self.masks.kernels(tokens_MD, wanted), logits_MHW, run=run)
         if not kept_M.all():
             logits_MHW[~kept_M] = EMPTY_LOGIT
+
+
+def _read_later(tokens_bTD: Tensor, wanted: range) -> Tensor:
+    """The first token, for the scores, and those of the wanted masks."""
+    return torch.cat([tokens_bTD[:, :1], tokens_bTD[:, 1 + wanted.start : 1 + wanted.stop]], dim=1)
 
 
 class PackedTwoWayBlock:

@@ -5,6 +5,7 @@ one over the last dimension, and the product with a mask's kernel another linear
 logits are put in their places on the canvas. Knows torch and the plain modules.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -14,11 +15,17 @@ from torch import Tensor, nn
 
 from napari_sam.core.modeling.common import LayerNorm2d
 from napari_sam.core.modeling.mask_decoder import MLP
+from napari_sam.core.native.forming import can_form, place, refine_
 from napari_sam.core.packed_vit import pack_linear
 from napari_sam.core.threads import Run, slices
 
 SLAB = 1024  # cells at once: what lies between the layers stays in the L2 caches
 SIDE = 2  # of each transposed convolution
+
+Refine = Callable[[Tensor], Tensor]
+"""Norm and GELU of (N, E) numbers between the convolutions, maybe in place."""
+Put = Callable[[Tensor, slice, int], None]
+"""Logits of (N, C) features to their places: of some rows of cells, the upper or lower half."""
 
 
 class PackedMasks:
@@ -52,34 +59,59 @@ class PackedMasks:
         self.second = pack_linear(weight, bias, dtype=dtype, rows=SLAB * SIDE, gelu=True)
 
     def kernels(self, tokens_MD: Tensor, wanted: range) -> Tensor:
-        """Kernels (M, C) of the wanted mask tokens."""
-        return torch.stack([self.hypernetworks[i](tokens_MD[i]) for i in wanted])
+        """Kernels (M, C) of the wanted masks, from their tokens."""
+        networks = self.hypernetworks[wanted.start : wanted.stop]
+        return torch.stack([net(own) for net, own in zip(networks, tokens_MD, strict=True)])
 
     def form(self, cells_PD: Tensor, kernels_MC: Tensor, out_MHW: Tensor, *, run: Run) -> None:
         """Write the logits (M, 4 * h, 4 * w) of one object's cells (h * w, D)."""
+        h, w = (side // SIDE**2 for side in out_MHW.shape[1:])
+        cells_hwD = cells_PD.view(h, w, -1)
+        compiled = can_form(
+            self.dtype, norm_width=len(self.norm.bias), kernel_width=kernels_MC.shape[1]
+        )
+        form = self._compiled if compiled else self._plain
+        refine, put = form(kernels_MC, out_MHW)
+
+        def draw(part: slice) -> None:
+            cells = cells_hwD[part].flatten(0, 1)
+            for half, upscale in enumerate(self.rows):
+                fine_NE = refine(upscale(cells).view(len(cells) * SIDE, -1))
+                put(self.second(fine_NE).view(-1, kernels_MC.shape[1]), part, half)
+
+        run([partial(draw, part) for part in slices(h, max(1, SLAB // w))])
+
+    def _compiled(self, kernels_MC: Tensor, out_MHW: Tensor) -> tuple[Refine, Put]:
+        norm, kernels = self.norm, kernels_MC.to(self.dtype)
+
+        def refine(fine_NE: Tensor) -> Tensor:
+            refine_(fine_NE, norm.weight, norm.bias, norm.eps)
+            return fine_NE
+
+        def put(fine_NC: Tensor, part: slice, half: int) -> None:
+            place(fine_NC, kernels, out_MHW, part, half=half)
+
+        return refine, put
+
+    def _plain(self, kernels_MC: Tensor, out_MHW: Tensor) -> tuple[Refine, Put]:
+        norm, kernels = self.norm, kernels_MC.to(self.dtype)
         masks, height, width = out_MHW.shape
         h, w = height // SIDE**2, width // SIDE**2
-        kernels_MC = kernels_MC.to(self.dtype)
-        cells_hwD = cells_PD.view(h, w, -1)
         canvas = pairs(out_MHW).view(masks, h, SIDE, SIDE, w, SIDE)
 
-        def form(part: slice) -> None:
-            cells = cells_hwD[part].flatten(0, 1)
-            for row, upscale in enumerate(self.rows):
-                fine = self._refine(upscale(cells)).view(-1, kernels_MC.shape[1])
-                logits = pairs(torch.mm(kernels_MC, fine.t()).float())
-                # By cell, column and row of the last layer; pairs of neighbours stay together.
-                logits = logits.view(masks, -1, w, SIDE, SIDE).permute(0, 1, 4, 2, 3)
-                canvas[:, part, row].copy_(logits)
+        def refine(fine_NE: Tensor) -> Tensor:
+            fine = F.layer_norm(
+                fine_NE.float(), fine_NE.shape[-1:], norm.weight, norm.bias, norm.eps
+            )
+            return F.gelu(fine.to(self.dtype))
 
-        run([partial(form, part) for part in slices(h, max(1, SLAB // w))])
+        def put(fine_NC: Tensor, part: slice, half: int) -> None:
+            logits = pairs(torch.mm(kernels, fine_NC.t()).float())
+            # By cell, column and row of the last layer; pairs of neighbours stay together.
+            logits = logits.view(masks, -1, w, SIDE, SIDE).permute(0, 1, 4, 2, 3)
+            canvas[:, part, half].copy_(logits)
 
-    def _refine(self, fine_PE: Tensor) -> Tensor:
-        """Norm, GELU and second convolution of one row of what each cell becomes."""
-        norm = self.norm
-        fine = fine_PE.view(len(fine_PE) * SIDE, -1).float()
-        fine = F.layer_norm(fine, fine.shape[-1:], norm.weight, norm.bias, norm.eps)
-        return self.second(F.gelu(fine.to(self.dtype)))
+        return refine, put
 
 
 def pairs(x: Tensor) -> Tensor:

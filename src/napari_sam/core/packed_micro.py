@@ -19,7 +19,7 @@ from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam, best_answers, fill_poor, join_boxes
 from napari_sam.core.modeling.micro_mask_decoder import NUM_MASKS, TwoWayBlock
 from napari_sam.core.modeling.micro_prompt_encoder import cell_centres
-from napari_sam.core.native.cells import can_exchange, exchanger
+from napari_sam.core.native.cells import Exchanger, Finer, can_exchange, can_refine
 from napari_sam.core.packed_click import Found
 from napari_sam.core.packed_micro_blocks import (
     CellUpdate,
@@ -29,7 +29,7 @@ from napari_sam.core.packed_micro_blocks import (
     Hypernetworks,
 )
 from napari_sam.core.packed_micro_prompt import DenseEncoder, DensePrompt, ImageSide
-from napari_sam.core.packed_micro_score import Seen, evidence_of, kinds_of, look_at
+from napari_sam.core.packed_micro_score import Seen, evidence_of, looker
 from napari_sam.core.recent import Recent
 from napari_sam.core.threads import (
     Run,
@@ -156,17 +156,12 @@ class PackedMicroDecoder:
         run: Run,
     ) -> Tensor:
         """Masks of one prompt into ``out`` (4, 2h, 2w); returns their scores (4,)."""
-        decoder, cells = self.decoder, workspace.cells
+        decoder, cells, (h, w) = self.decoder, workspace.cells, side.grid
         token_pe = torch.cat([decoder.output_tokens, sparse_ND])
         block = self.blocks[0]
         tokens = block.attend_to_self(token_pe, token_pe)
         ask = block.ask_first(tokens + token_pe, side, dense)
-
-        def begin(part: slice) -> Found:
-            dense.fill(part)
-            return ask(part)
-
-        found = _in_slices(begin, len(cells), run, most=2 * CELLS_AT_ONCE)
+        found = _in_slices(ask, len(cells), run, most=2 * CELLS_AT_ONCE)
         tokens = block.update_tokens(tokens, block.first_answers(found, dense))
         update = block.first_cell_update(tokens, token_pe, side, dense)
         for block in self.blocks[1:]:
@@ -177,12 +172,36 @@ class PackedMicroDecoder:
             update = block.cell_update(tokens, token_pe, cells, side.positions)
         wanted = slice(0, 1 + NUM_MASKS)  # nobody reads the prompt's tokens after this
         tokens, token_pe = tokens[wanted], token_pe[wanted]
-        renew = _renew(cells, update, self.final, tokens + token_pe, side)
-        found = _in_slices(renew, len(cells), run)
+        finish = self._finish(update, tokens + token_pe, side, workspace)
+        found = _in_slices(finish, h, run, most=max(1, CELLS_AT_ONCE // w))
         tokens = decoder.final_norm(tokens + self.final.answers(found))
         seen = self._draw(side, self.kernels(tokens[1:]), workspace, out=out, run=run)
         scores: Tensor = decoder.iou_head(evidence_of(tokens[0], tokens[1:], seen)[None])[0]
         return scores
+
+    def _finish(
+        self, update: CellUpdate, tokens_TD: Tensor, side: ImageSide, workspace: Workspace
+    ) -> Callable[[slice], Found]:
+        """What gives rows of cells their last values and makes finer features of them.
+
+        Returns what tokens find in the cells.
+        """
+        h, w = side.grid
+        cells, fine = workspace.cells, workspace.fine.view(2 * h, 2 * w, -1)
+        finer = self.upscale.finer(side.skip, out=fine)
+        compiled = can_refine(finer)
+        renew = _renew(
+            cells, update, self.final, tokens_TD, side, finer=finer if compiled else None
+        )
+
+        def finish(rows: slice) -> Found:
+            part = slice(rows.start * w, rows.stop * w)
+            found = renew(part)
+            if not compiled:
+                self.upscale(cells[part], side.skip[part], out=fine[2 * rows.start : 2 * rows.stop])
+            return found
+
+        return finish
 
     def _draw(
         self, side: ImageSide, kernels_MC: Tensor, workspace: Workspace, *, out: Tensor, run: Run
@@ -190,21 +209,14 @@ class PackedMicroDecoder:
         """Masks into ``out`` (M, 2h, 2w); returns what the score head needs of them."""
         h, w = side.grid
         fine = workspace.fine.view(2 * h, 2 * w, -1)
+        rows = max(1, 4 * CELLS_AT_ONCE // w)
 
-        def draw(rows: slice) -> None:
-            part = slice(rows.start * w, rows.stop * w)
-            these = slice(2 * rows.start, 2 * rows.stop)
-            self.upscale(workspace.cells[part], side.skip[part], out=fine[these])
-            made = out[:, these].flatten(1)
-            torch.mm(kernels_MC, fine[these].flatten(0, 1).t(), out=made)
+        def draw(part: slice) -> None:
+            made = out[:, part].flatten(1)
+            torch.mm(kernels_MC, fine[part].flatten(0, 1).t(), out=made)
 
-        _in_slices(draw, h, run, most=max(1, CELLS_AT_ONCE // w))
-        kinds = kinds_of(out)
-
-        def look(rows: slice) -> Seen:
-            return look_at(out[:, rows], kinds[:, :, rows], fine[rows])
-
-        return _in_slices(look, 2 * h, run, most=max(1, 4 * CELLS_AT_ONCE // w))
+        _in_slices(draw, 2 * h, run, most=rows)
+        return _in_slices(looker(out, fine), 2 * h, run, most=rows)
 
 
 def _renew(
@@ -213,15 +225,27 @@ def _renew(
     attention: FoldedAttention,
     tokens_TD: Tensor,
     side: ImageSide,
+    *,
+    finer: Finer | None = None,
 ) -> Callable[[slice], Found]:
-    """What gives a slice of cells their next values; returns what tokens find in them."""
+    """What gives a slice of cells their next values; returns what tokens find in them.
+
+    With ``finer`` the cells become features, and are not kept.
+    """
     questions = attention.questions(tokens_TD)
     exchange = update.exchange()
-    if can_exchange(exchange.offers, questions):
-        pass_over = exchanger(exchange, questions)
-        return lambda part: Found(
-            *pass_over(update.before(part), cells_PD[part], side.positions[part])
+    rank = 0 if update.added is None else len(update.added.codes)
+    if can_exchange(exchange.offers, questions, rank=rank):
+        after = cells_PD if finer is None else None
+        pass_over = Exchanger(
+            exchange,
+            questions,
+            (update.before, after),
+            side.positions,
+            added=update.added,
+            finer=finer,
         )
+        return lambda part: Found(*pass_over(part))
 
     def renew(part: slice) -> Found:
         renewed = update.after(part)

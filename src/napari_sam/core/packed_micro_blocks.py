@@ -11,7 +11,7 @@ d channels of a head, G = H * T, R rank of the dense prompt (its last row is a c
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,8 @@ from napari_sam.core.modeling.micro_mask_decoder import (
     MicroMaskDecoder,
     TwoWayBlock,
 )
-from napari_sam.core.native.cells import Exchange
+from napari_sam.core.native.cells import Exchange, Finer, LowRank
+from napari_sam.core.native.first import FirstQuestions, can_ask_first
 from napari_sam.core.packed_click import Found, join, weigh_
 from napari_sam.core.packed_micro_prompt import DensePrompt, ImageSide
 
@@ -34,34 +35,63 @@ class CellUpdate:
 
     Attributes
     ----------
-    before, after
-        The cells of a slice before and after it, (p, D).
+    before, added
+        (P, D) the cells before it, and what joins them first.
+    after
+        The cells of a slice after it, (p, D).
     exchange
         What leads from one to the other.
     """
 
-    before: Callable[[slice], Tensor]
+    before: Tensor
+    added: LowRank | None
     after: Callable[[slice], Tensor]
     exchange: Callable[[], Exchange]
 
 
 class FoldedAttention:
-    """A :class:`CrossAttention` whose token side takes over the projections of the cells."""
+    """A :class:`CrossAttention` whose token side takes over the projections of the cells.
+
+    What a token goes through on either side of a head is a single matrix, made beforehand.
+    """
 
     def __init__(self, plain: CrossAttention) -> None:
         self.heads = plain.num_heads
         self.plain = plain
         self.scale: float = (plain.q_proj.out_features // self.heads) ** -0.5
+        asking = self._chain(plain.q_proj, self.by_head(plain.k_proj))
+        self.asking = [self.scale * each for each in asking]
+        cells = torch.cat([self.by_head(plain.q_proj), self._by_head(plain.q_proj.bias)], 2)
+        self.offering = [self.scale * each for each in self._chain(plain.k_proj, cells)]
+        weight, bias = self._chain(plain.v_proj, self._by_head(plain.out_proj.weight.t()))
+        # The weights of a head add up to 1, so that each head brings its share of the bias.
+        self.giving = [weight, bias + plain.out_proj.bias.repeat(self.heads) / self.heads]
+        self.taking = [torch.cat(weight.chunk(self.heads, 1)), self.giving[1].view(self.heads, -1)]
+        self.taking[1] = self.taking[1].sum(0)
+
+    def _chain(self, layer: nn.Linear, after_HdX: Tensor) -> list[Tensor]:
+        """A layer and what comes after it in each head, as weight (D, H * X) and bias (H * X,)."""
+        weight = torch.bmm(self.by_head(layer).transpose(1, 2).double(), after_HdX.double())
+        bias = torch.bmm(self._by_head(layer.bias).transpose(1, 2).double(), after_HdX.double())
+        return [weight.transpose(0, 1).flatten(1).float(), bias.flatten().float()]
+
+    def _by_head(self, x_EX: Tensor) -> Tensor:
+        """(H * d, ...) to (H, d, X)."""
+        return x_EX.reshape(self.heads, -1, x_EX[0].numel())
+
+    def by_head(self, layer: nn.Linear) -> Tensor:
+        """A projection's weight as (H, d, D)."""
+        return self._by_head(layer.weight)
 
     def split(self, x_TE: Tensor) -> Tensor:
         """(T, H * d) to (H, T, d)."""
         out: Tensor = x_TE.view(len(x_TE), self.heads, -1).transpose(0, 1)
         return out
 
-    def by_head(self, layer: nn.Linear) -> Tensor:
-        """A projection's weight as (H, d, D)."""
-        out: Tensor = layer.weight.view(self.heads, -1, layer.in_features)
-        return out
+    def _rows(self, x_TD: Tensor, layer: Sequence[Tensor]) -> Tensor:
+        """Tokens through a chain of layers, (H * T, X)."""
+        weight, bias = layer
+        return self.split(torch.addmm(bias, x_TD, weight)).flatten(0, 1)
 
     def queries(self, tokens_TD: Tensor) -> Tensor:
         """Scaled queries of tokens, (H, T, d)."""
@@ -73,7 +103,7 @@ class FoldedAttention:
 
     def questions(self, tokens_TD: Tensor) -> Tensor:
         """What tokens look for in cells, (H * T, D). The keys' bias falls out of the softmax."""
-        return torch.bmm(self.queries(tokens_TD), self.by_head(self.plain.k_proj)).flatten(0, 1)
+        return self._rows(tokens_TD, self.asking)
 
     def ask(self, logits_Gp: Tensor, cells_pD: Tensor) -> Found:
         """What tokens find in a slice; ``logits`` are questions times keys, overwritten."""
@@ -83,9 +113,9 @@ class FoldedAttention:
     def answers(self, found: Sequence[Found]) -> Tensor:
         """What tokens find in all slices, (T, D)."""
         mixed = join(found)
-        mixed = mixed.view(self.heads, -1, mixed.shape[1])
-        values = torch.bmm(mixed, self.by_head(self.plain.v_proj).transpose(1, 2))
-        return self.output(values + self.plain.v_proj.bias.view(self.heads, 1, -1))
+        by_token = mixed.view(self.heads, -1, mixed.shape[1]).transpose(0, 1).flatten(1)
+        weight, bias = self.taking
+        return torch.addmm(bias, by_token, weight)
 
     def output(self, mixed_HTd: Tensor) -> Tensor:
         """Mixed values to tokens, (T, D)."""
@@ -94,25 +124,24 @@ class FoldedAttention:
 
     def offers(self, tokens_TD: Tensor) -> tuple[Tensor, Tensor]:
         """What cells look for in tokens: (H * T, D), and a constant (H * T, 1) for the biases."""
-        keys = self.keys(tokens_TD)
-        bias = torch.bmm(keys, self.plain.q_proj.bias.view(self.heads, -1, 1))
-        folded = torch.bmm(keys, self.by_head(self.plain.q_proj))
-        return folded.flatten(0, 1), bias.flatten(0, 1)
+        offers = self._rows(tokens_TD, self.offering)
+        return offers[:, :-1], offers[:, -1:]
 
     def gifts(self, tokens_TD: Tensor) -> Tensor:
-        """What each token gives to a cell, (H * T, D).
-
-        The weights of a head add up to 1, so that each head brings its share of the bias.
-        """
-        plain = self.plain
-        values = self.split(plain.v_proj(tokens_TD))
-        weight = plain.out_proj.weight.t().reshape(self.heads, -1, plain.out_proj.out_features)
-        return (torch.bmm(values, weight) + plain.out_proj.bias / self.heads).flatten(0, 1)
+        """What each token gives to a cell, (H * T, D)."""
+        return self._rows(tokens_TD, self.giving)
 
     def softmax_over_tokens(self, logits_GP: Tensor) -> Tensor:
         """Weights of the tokens for each cell and head, (H * T, P)."""
         by_head = logits_GP.view(self.heads, -1, logits_GP.shape[-1])
         return by_head.softmax(1).flatten(0, 1)
+
+    def among_tokens(self, query_TD: Tensor, value_TD: Tensor) -> Tensor:
+        """As the plain attention, when queries and keys are the same tokens: (T, D)."""
+        weights = self.questions(query_TD) @ query_TD.t()
+        by_head = weights.view(self.heads, len(query_TD), -1).softmax(-1)
+        gifts = self.gifts(value_TD)
+        return by_head.transpose(0, 1).flatten(1) @ gifts
 
 
 class FoldedBlock:
@@ -124,6 +153,7 @@ class FoldedBlock:
 
     def __init__(self, plain: TwoWayBlock) -> None:
         self.plain = plain
+        self.among = FoldedAttention(plain.self_attn)
         self.to_image = FoldedAttention(plain.token_to_image)
         self.to_token = FoldedAttention(plain.image_to_token)
 
@@ -131,7 +161,7 @@ class FoldedBlock:
         """Tokens after the self-attention and its norm."""
         block = self.plain
         query = tokens if block.first else tokens + token_pe
-        attended = block.self_attn(query[None], query[None], tokens[None])[0]
+        attended = self.among.among_tokens(query, tokens)
         out: Tensor = block.norms[0](attended if block.first else tokens + attended)
         return out
 
@@ -154,7 +184,7 @@ class FoldedBlock:
             out: Tensor = exchange.norm(torch.addmm(cells[part], weights.t(), exchange.gifts))
             return out
 
-        return CellUpdate(lambda part: cells[part], after, lambda: exchange)
+        return CellUpdate(cells, None, after, lambda: exchange)
 
     def _exchange(self, tokens: Tensor, token_pe: Tensor) -> Exchange:
         offers, bias = self.to_token.offers(tokens + token_pe)
@@ -165,17 +195,28 @@ class FoldedBlock:
     def ask_first(self, tokens: Tensor, side: ImageSide, dense: DensePrompt) -> FirstAsk:
         """What finds what tokens look for in slices of the image before the first block.
 
-        Means of the values (d) and of the codes (R), side by side.
+        Means of the values (d) and of the codes (R), side by side. The codes hold afterwards.
         """
         attention = self.to_image
         queries = attention.queries(tokens)
         codes = self._through(attention.plain.k_proj, dense, bias=False)
-        folded = torch.bmm(queries, codes).flatten(0, 1)
+        folded = torch.bmm(queries, codes)
+        if can_ask_first(queries, len(dense.codes)):
+            questions = FirstQuestions(
+                queries, folded, side.keys, side.values, dense.codes, dense.hints
+            )
+
+            def look_and_ask(part: slice) -> Found:
+                dense.look(part)
+                return Found(*questions(part))
+
+            return look_and_ask
 
         def ask(part: slice) -> Found:
+            dense.fill(part)
             logits = torch.bmm(queries, side.keys[:, :, part])
             rows = logits.flatten(0, 1)
-            rows.addmm_(folded, dense.codes[:, part])
+            rows.addmm_(folded.flatten(0, 1), dense.codes[:, part])
             weight = weigh_(rows)
             values = torch.bmm(logits, side.values[:, part]).flatten(0, 1)
             return Found(torch.cat([values, rows @ dense.codes[:, part].t()], 1), weight)
@@ -195,22 +236,24 @@ class FoldedBlock:
     ) -> CellUpdate:
         """As :meth:`cell_update`, in the first block."""
         attention = self.to_token
-        keys = attention.keys(tokens + token_pe)
-        codes = self._through(attention.plain.q_proj, dense, bias=True)
-        folded = torch.bmm(keys, codes).flatten(0, 1)
-        gifts = attention.gifts(tokens)
 
-        def before(part: slice) -> Tensor:
-            return torch.addmm(side.cells[part], dense.codes[:, part].t(), dense.weights)
+        @cache  # not wanted where the library takes the exchange
+        def asked() -> tuple[Tensor, Tensor, Tensor]:
+            keys = attention.keys(tokens + token_pe)
+            codes = self._through(attention.plain.q_proj, dense, bias=True)
+            return keys, torch.bmm(keys, codes).flatten(0, 1), attention.gifts(tokens)
 
         def after(part: slice) -> Tensor:
+            codes, (keys, folded, gifts) = dense.codes[:, part], asked()
             logits = torch.bmm(keys, side.queries[:, :, part]).flatten(0, 1)
-            logits.addmm_(folded, dense.codes[:, part])
+            logits.addmm_(folded, codes)
             weights = attention.softmax_over_tokens(logits)
-            out: Tensor = self.plain.norms[3](before(part).addmm_(weights.t(), gifts))
+            cells = torch.addmm(side.cells[part], codes.t(), dense.weights)
+            out: Tensor = self.plain.norms[3](cells.addmm_(weights.t(), gifts))
             return out
 
-        return CellUpdate(before, after, partial(self._exchange, tokens, token_pe))
+        added = LowRank(dense.codes, dense.weights)
+        return CellUpdate(side.cells, added, after, partial(self._exchange, tokens, token_pe))
 
     def _through(self, layer: nn.Linear, dense: DensePrompt, *, bias: bool) -> Tensor:
         """What a projection of the cells makes of the dense prompt's codes, (H, d, R)."""
@@ -242,6 +285,10 @@ class FoldedUpscale:
         h, w = skip_1CHW.shape[-2] // 2, skip_1CHW.shape[-1] // 2
         quarters = skip_1CHW[0].view(-1, h, 2, w, 2).permute(1, 3, 2, 4, 0)
         return self._centre(quarters.reshape(h * w, -1) + self.bias)
+
+    def finer(self, skip_PC: Tensor, *, out: Tensor) -> Finer:
+        """The same for the compiled library, of all cells."""
+        return Finer(self.weight, skip_PC, self.norm, out)
 
     def __call__(self, cells_PD: Tensor, skip_PC: Tensor, *, out: Tensor) -> None:
         """Features of the quarters of some rows of w cells, into ``out`` (2 * rows, 2 * w, C)."""

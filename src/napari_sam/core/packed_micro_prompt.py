@@ -18,9 +18,10 @@ from napari_sam.core.modeling.micro_prompt_encoder import (
     TOP_LEFT,
     MicroPromptEncoder,
 )
+from napari_sam.core.native.first import HintLayer
 
 SCALES = (6.0, 20.0, 64.0)  # of the hints, see micro_prompt_encoder
-Fill = Callable[[slice], None]
+Step = Callable[[slice], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +64,22 @@ class DensePrompt:
         (R, P), the last row all ones; those of a slice of cells hold after ``fill``.
     weights
         (R, D), the last row what all cells get.
-    fill
-        Computes the codes of a slice of cells.
+    hints, look
+        What the first codes are made of; ``look`` computes its features for a slice of cells.
     """
 
     codes: Tensor
     weights: Tensor
-    fill: Fill
+    hints: HintLayer
+    look: Step
+
+    def fill(self, part: slice) -> None:
+        """Compute the codes of a slice of cells."""
+        self.look(part)
+        hints = self.hints
+        bias, features = hints.bias[:, None], hints.features[:, part]
+        hidden = torch.addmm(bias, hints.weight, features) if len(features) else bias
+        self.codes[: len(bias), part] = F.gelu(hidden)
 
 
 class DenseEncoder:
@@ -114,41 +124,42 @@ class DenseEncoder:
             assert self.mask_bias is not None
             constant = constant + self.mask_bias
         codes[-1] = 1
-        fill = self._fill(codes[: self.rank - 1], side, points_N2, labels_N)
-        return DensePrompt(codes, torch.cat([*weights, constant[None]]), fill)
+        hints, look = self._hints(side, points_N2, labels_N)
+        return DensePrompt(codes, torch.cat([*weights, constant[None]]), hints, look)
 
-    def _fill(self, codes_RP: Tensor, side: ImageSide, points_N2: Tensor, labels_N: Tensor) -> Fill:
-        """What computes the hidden layer of the hints, (32, P), for a slice of cells.
+    def _hints(
+        self, side: ImageSide, points_N2: Tensor, labels_N: Tensor
+    ) -> tuple[HintLayer, Step]:
+        """The hints' first layer, and what computes its features for a slice of cells.
 
         Only the features that can differ from zero are computed: without a click of a sign its
         three are ``exp(-inf)`` (slow on CPUs as it underflows), without a box the last three are 0.
         """
-        # cdist as in the plain module, of all cells at once: its rounding (through a matrix
-        # product, from some number of cells on) was trained with.
-        distance = torch.cdist(points_N2[None], side.centres)[0]
-        nearest: list[Tensor] = []
+        clicks: list[Tensor] = []
         columns: list[int] = []
         for offset, sign in ((0, OBJECT), (3, BACKGROUND)):
             chosen = labels_N == sign
             if chosen.any():
-                nearest.append(distance[chosen].amin(0))
+                clicks.append(points_N2[chosen][None])
                 columns += range(offset, offset + 3)
         corners = [points_N2[labels_N == kind].sum(0) for kind in (TOP_LEFT, BOTTOM_RIGHT)]
         boxed = bool((labels_N == TOP_LEFT).any())
         if boxed:
             columns += range(6, 9)
-        weight, bias = self.first.weight[:, columns], self.first.bias[:, None]
+        features = torch.empty(len(columns), len(side.cells))
 
-        def fill(part: slice) -> None:
-            features = [torch.exp(-each[part] / self.scales) for each in nearest]
+        def look(part: slice) -> None:
+            centres = side.centres[:, part]
+            for i, points in enumerate(clicks):
+                # cdist as in the plain module, whose rounding (through a matrix product) was
+                # trained with.
+                nearest = torch.cdist(points, centres)[0].amin(0)
+                torch.exp(-nearest / self.scales, out=features[3 * i : 3 * i + 3, part])
             if boxed:
-                centres = side.centres[0, part]
                 inside = torch.minimum(
-                    (centres - corners[0]).amin(-1), (corners[1] - centres).amin(-1)
+                    (centres[0] - corners[0]).amin(-1), (corners[1] - centres[0]).amin(-1)
                 )
                 ones = torch.ones_like(inside)
-                features.append(torch.stack([(inside / 8).tanh(), (inside / 32).tanh(), ones]))
-            hidden = torch.addmm(bias, weight, torch.cat(features)) if features else bias
-            codes_RP[:, part] = F.gelu(hidden)
+                features[-3:, part] = torch.stack([(inside / 8).tanh(), (inside / 32).tanh(), ones])
 
-        return fill
+        return HintLayer(features, self.first.weight[:, columns], self.first.bias), look

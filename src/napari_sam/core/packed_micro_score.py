@@ -5,6 +5,7 @@ have none in common, so that the slices' sums add up. Knows torch and the plain 
 M masks, C channels, K kinds of places, X = K * M.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from napari_sam.core.modeling.micro_score_head import (
     sharpness,
     widen,
 )
+from napari_sam.core.native.evidence import can_look, look
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,14 @@ def kinds_of(logits_MHW: Tensor) -> Tensor:
     narrower, widest = ~widen(outside), widen(wider)
     kinds = torch.stack([narrower, inside & ~narrower, wider & outside, widest & ~wider])
     return kinds[:, None].bitwise_and(bits).clamp_(max=1)
+
+
+def looker(logits_MHW: Tensor, fine_HWC: Tensor) -> Callable[[slice], Seen]:
+    """What looks at some rows of the masks and of the features there."""
+    if can_look(logits_MHW, fine_HWC):
+        return lambda rows: Seen(*look(logits_MHW, fine_HWC, rows, certain=CERTAIN))
+    kinds = kinds_of(logits_MHW)
+    return lambda rows: look_at(logits_MHW[:, rows], kinds[:, :, rows], fine_HWC[rows])
 
 
 def look_at(logits_MHW: Tensor, kinds_KMHW: Tensor, fine_HWC: Tensor) -> Seen:

@@ -1,21 +1,35 @@
 """Cells and tokens in one compiled pass beside the same in torch."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_sam.core.native.cells import Exchange, can_exchange, exchanger
+from napari_sam.core.native.cells import (
+    Exchange,
+    Exchanger,
+    Finer,
+    LowRank,
+    can_exchange,
+    can_refine,
+)
 from napari_sam.core.native.library import load_library
 
-HEADS, WIDTH = 4, 128
+HEADS, WIDTH, FINE = 4, 128, 32
+compiled = pytest.mark.skipif(load_library() is None, reason="no compiled library")
 
 
 @pytest.fixture
-def norm() -> nn.LayerNorm:
-    norm = nn.LayerNorm(WIDTH).requires_grad_(False)
-    norm.weight.add_(0.1 * torch.randn(WIDTH))
-    norm.bias.add_(0.1 * torch.randn(WIDTH))
-    return norm
+def norm() -> Callable[[int], nn.LayerNorm]:
+    def make(width: int) -> nn.LayerNorm:
+        norm = nn.LayerNorm(width).requires_grad_(False)
+        norm.weight.add_(0.1 * torch.randn(width))
+        norm.bias.add_(0.1 * torch.randn(width))
+        return norm
+
+    return make
 
 
 def in_torch(
@@ -28,31 +42,83 @@ def in_torch(
     return [after, logits.softmax(-1) @ after, logits.logsumexp(-1)]
 
 
-@pytest.mark.skipif(load_library() is None, reason="no compiled library")
+def exchange_of(
+    norm: nn.LayerNorm, tokens: int, asked: int, sharpness: float = 1.0
+) -> tuple[Exchange, Tensor]:
+    rows = HEADS * tokens
+    offers = sharpness * torch.randn(rows, WIDTH) / 8
+    exchange = Exchange(offers, torch.randn(rows, 1), torch.randn(rows, WIDTH), HEADS, norm)
+    return exchange, sharpness * torch.randn(HEADS * asked, WIDTH) / 8
+
+
+@compiled
 @pytest.mark.parametrize("sharpness", [0.1, 1.0, 10.0])
 @pytest.mark.parametrize(
     ("count", "tokens", "asked"),
     [(1, 1, 1), (31, 7, 5), (32, 7, 7), (33, 4, 4), (300, 16, 5), (1000, 7, 16)],
 )
 def test_equals_torch(
-    norm: nn.LayerNorm, count: int, tokens: int, asked: int, sharpness: float
+    norm: Callable[[int], nn.LayerNorm], count: int, tokens: int, asked: int, sharpness: float
 ) -> None:
     cells, positions = torch.randn(2, count, WIDTH)
-    rows = HEADS * tokens
-    offers = sharpness * torch.randn(rows, WIDTH) / 8
-    exchange = Exchange(offers, torch.randn(rows, 1), torch.randn(rows, WIDTH), HEADS, norm)
-    questions = sharpness * torch.randn(HEADS * asked, WIDTH) / 8
+    exchange, questions = exchange_of(norm(WIDTH), tokens, asked, sharpness)
     assert can_exchange(exchange.offers, questions)
     expected = in_torch(exchange, questions, cells, positions)
-    found = exchanger(exchange, questions)
     beside = torch.full((count + 2, WIDTH), 7.0)
     after = beside[1:-1]
     for before in (cells, after):  # also in place
         after.copy_(cells)
-        got = found(before, after, positions)
+        found = Exchanger(exchange, questions, (before, after), positions)
+        got = found(slice(0, count))
         for one, other in zip((after, *got), expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert (beside[[0, -1]] == 7).all(), "written beside the cells"
+
+
+@compiled
+@pytest.mark.parametrize("rank", [1, 33, 64])
+@pytest.mark.parametrize("part", [slice(0, 96), slice(5, 6), slice(33, 96), slice(30, 67)])
+def test_the_dense_prompt_joins_first(
+    norm: Callable[[int], nn.LayerNorm], rank: int, part: slice
+) -> None:
+    cells, positions, after = torch.randn(3, 96, WIDTH)
+    untouched = after.clone()
+    exchange, questions = exchange_of(norm(WIDTH), 7, 7)
+    added = LowRank(torch.randn(rank, 96), torch.randn(rank, WIDTH))
+    joined = cells + added.codes.t() @ added.weights
+    expected = in_torch(exchange, questions, joined[part], positions[part])
+    got = Exchanger(exchange, questions, (cells, after), positions, added=added)(part)
+    for one, other in zip((after[part], *got), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-4)
+    after[part] = untouched[part]
+    assert after.equal(untouched), "written beside the slice"
+
+
+@compiled
+@pytest.mark.parametrize("grid", [(1, 1), (5, 3), (4, 8), (12, 7)])
+def test_cells_become_finer_features(
+    norm: Callable[[int], nn.LayerNorm], grid: tuple[int, int]
+) -> None:
+    h, w = grid
+    cells, positions = torch.randn(2, h * w, WIDTH)
+    exchange, questions = exchange_of(norm(WIDTH), 7, 5)
+    weight, skip = (
+        (x - x.mean(-1, keepdim=True)).flatten(1)
+        for x in (torch.randn(WIDTH, 4, FINE), torch.randn(h * w, 4, FINE))
+    )
+    beside = torch.full((2 * h + 2, 2 * w, FINE), 7.0)
+    finer = Finer(weight, skip, norm(FINE), beside[1:-1])
+    assert can_refine(finer)
+    after, *expected = in_torch(exchange, questions, cells, positions)
+    quarters = F.gelu(finer.norm((after @ weight + skip).view(h, w, 2, 2, FINE)))
+    drawn = quarters.transpose(1, 2).reshape(2 * h, 2 * w, FINE)
+    found = Exchanger(exchange, questions, (cells, None), positions, finer=finer)
+    for rows in (slice(0, h // 2), slice(h // 2, h)):
+        found(slice(rows.start * w, rows.stop * w))
+    torch.testing.assert_close(finer.out, drawn, rtol=1e-4, atol=1e-4)
+    assert (beside[[0, -1]] == 7).all(), "written beside the features"
+    for one, other in zip(found(slice(0, h * w)), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def test_only_what_fits() -> None:
@@ -61,3 +127,6 @@ def test_only_what_fits() -> None:
     assert not can_exchange(torch.zeros(HEADS * 17, WIDTH), fits)
     assert not can_exchange(fits, torch.zeros(HEADS * 17, WIDTH))
     assert not can_exchange(torch.zeros(HEADS, 64), torch.zeros(HEADS, 64))
+    assert not can_exchange(fits, fits, rank=65)
+    narrow = torch.zeros(64, 64)
+    assert not can_refine(Finer(narrow, narrow, nn.LayerNorm(16), torch.zeros(2, 2, 16)))

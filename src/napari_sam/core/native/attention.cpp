@@ -7,14 +7,14 @@
 // Number formats: float (float products) and bfloat16 (products of pairs, sums in float).
 // Needs no library, not even the C++ one: Python hands out the work and brings the threads.
 
-#include <immintrin.h>
+#include "exponential.h"
+
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 namespace {
 
-constexpr int LANES = 16;
 constexpr int STEP = 4;                // vectors of keys at once
 constexpr int KEYS = STEP * LANES;     // keys at once: with their values they stay in the L1 cache
 constexpr int BLOCKS = 8;              // blocks of queries that share a step's keys; 3 to 6 are a quarter slower in float
@@ -68,13 +68,7 @@ template <bool COARSE> inline __m512 power_of_two(__m512 x) {
         sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9327624e-1f));
         sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.9992894e-1f));
     } else {
-        sum = _mm512_set1_ps(1.5337577e-4f);
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.3399860e-3f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(9.6185195e-3f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(5.5503290e-2f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(2.4022647e-1f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(6.9314721e-1f));
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(1.0f));
+        sum = power_of_two_near_one(rest);
     }
     return _mm512_scalef_ps(sum, whole);
 }

@@ -28,7 +28,8 @@ __all__ = ["SWITCH", "address", "forget_library", "load_library", "ready_library
 logger = logging.getLogger(__name__)
 
 SWITCH = "NAPARI_SAM_NATIVE"
-_SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
+_FOLDER = Path(__file__).parent
+_SOURCES = sorted(_FOLDER.glob("*.cpp"))
 _NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti", "-w")
 _COMPILERS = ("c++", "g++", "clang++")
@@ -106,7 +107,7 @@ def _file() -> Path:
     name = hashlib.sha256()
     for part in (*_flags(), os.path.realpath(_compiler() or "")):
         name.update(part.encode() + b"\0")
-    for source in _SOURCES:
+    for source in (*_SOURCES, *sorted(_FOLDER.glob("*.h"))):
         name.update(source.read_bytes())
     return user_cache_path("napari-sam") / "native" / f"{name.hexdigest()[:32]}.so"
 

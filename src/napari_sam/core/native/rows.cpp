@@ -1,26 +1,11 @@
 // What a transformer block does to its tokens between two products, in one pass over each row: add what the
 // last product gave to the residual stream, normalise, round to the format of the next product.
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "number.h"
 
 namespace {
 
 constexpr long LANES = 16;
-
-typedef uint16_t bfloat16;
-
-inline __m512 load(const float *at) { return _mm512_loadu_ps(at); }
-inline __m512 load(const bfloat16 *at) {
-    const __m256i halves = _mm256_loadu_si256((const __m256i *)at);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-inline void store(float *to, __m512 values) { _mm512_storeu_ps(to, values); }
-#ifdef __AVX512BF16__
-inline void store(bfloat16 *to, __m512 values) {
-    _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(values));
-}
-#endif
 
 // x += added; to = norm(x) * weight + bias. `added` may be null, and `to`: then the rows are only added.
 template <class Number>
