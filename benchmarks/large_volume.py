@@ -73,7 +73,8 @@ def make(path: Path, *, side: int = SIDE) -> list[tuple[int, int]]:
         )
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
     multiscale = {"name": "nuclei", "axes": axes, "datasets": datasets}
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    ome: Any = {"version": "0.5", "multiscales": [multiscale]}
+    group.attrs["ome"] = ome
     places = corners(side)
     for number, (y, x) in enumerate(places):
         volume = patch(number)

@@ -112,8 +112,9 @@ class Sitting:
         at = canvas.view.scene.transform.map([x * layer.scale[2], y * layer.scale[1], 0, 1])
         place = QPoint(*(round(v / at[3]) for v in at[:2]))
         asked = session.generation
-        QTest.mouseMove(canvas.native, place)
-        QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, pos=place)
+        mouse: Any = QTest
+        mouse.mouseMove(canvas.native, place)
+        mouse.mouseClick(canvas.native, Qt.MouseButton.LeftButton, pos=place)
 
         def answered() -> bool:
             response = session.response

@@ -197,7 +197,7 @@ def next_tiles(grid: "TileGrid", plane: tuple[int, int], at: tuple[float, float]
 
     def distance(tile: "Tile") -> float:
         middles = [(part.start + part.stop) / 2 for part in tile.write]
-        return sum((m - p) ** 2 for m, p in zip(middles, at, strict=True))
+        return float(sum((m - p) ** 2 for m, p in zip(middles, at, strict=True)))
 
     around = [
         tile

@@ -17,6 +17,9 @@ from napari_sam.volume.sources import open_source
 
 FILE = "napari-sam file"  # key in a layer's metadata: FileOrigin as plain values
 MOST_LEVELS = 16
+PREFIXES = ("", "centi", "deci", "femto", "kilo", "mega", "micro", "milli", "nano", "pico")
+UNITS = {prefix + unit for prefix in PREFIXES for unit in ("meter", "second")}
+UNITS |= {"angstrom", "inch", "foot", "minute", "hour", "day"}
 LayerTuple = tuple[Any, dict[str, Any], str]
 
 
@@ -97,7 +100,8 @@ def label_tuple(folder: Path, image: ImageRef) -> LayerTuple:
 
 def _lazy(path: str, ref: ImageRef) -> Any:
     array = open_source(Path(path), ref.level).array
-    return da.from_zarr(array)
+    from_zarr: Callable[..., Any] = da.from_zarr
+    return from_zarr(array)
 
 
 def _space(ref: ImageRef) -> dict[str, Any]:
@@ -112,13 +116,5 @@ def _space(ref: ImageRef) -> dict[str, Any]:
 
 
 def _known(units: Sequence[str]) -> bool:
-    """Whether napari's registry has all of these: a word of a microscope may be none."""
-    import pint
-
-    registry = pint.get_application_registry()
-    try:
-        for unit in units:
-            registry.Unit(unit)
-    except (pint.UndefinedUnitError, ValueError, TypeError):
-        return False
-    return True
+    """Whether napari knows all of these: a word of a microscope may be none."""
+    return all(unit == "pixel" or unit in UNITS for unit in units)

@@ -36,5 +36,5 @@ def interruptible(unwanted: Callable[[], bool]) -> Iterator[None]:
 
     if unwanted():
         raise Interrupted
-    with Asking():  # type: ignore[no-untyped-call]
+    with Asking():
         yield

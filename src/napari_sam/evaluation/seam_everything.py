@@ -123,7 +123,8 @@ def found_untiled(
 ) -> NDArray[np.uint32]:
     """Labels of the picture as a whole."""
     records = finish(generate(sample.picture, predictor, params, intensity="as_is"))
-    return records_to_labels(records, sample.labels.shape)  # type: ignore[arg-type]
+    height, width = sample.labels.shape
+    return records_to_labels(records, (height, width))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -150,7 +151,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.pack, spec.image_size, datasets=datasets, most=options.most, least_side=LEAST
     ):
         job = cut(sample, Given(predictor, options.model), side=side, halo=halo)
-        results = [found_untiled(sample, predictor, whole), *found_in_tiles(job, tiled)]
+        in_tiles: tuple[NDArray[Any], ...] = found_in_tiles(job, tiled)
+        results: list[NDArray[Any]] = [found_untiled(sample, predictor, whole), *in_tiles]
         new = [count_matches(iou_table(sample.labels, found), 0.5) for found in results]
         seen = [count_cuts(found, job.grid) for found in results[1:]]
         counts = [a + b for a, b in zip(counts, new, strict=True)]

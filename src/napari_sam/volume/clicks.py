@@ -9,7 +9,7 @@ again, so its mask is the one that it would have without tiles. Knows no file.
 from collections import defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Answer:
     @property
     def scores(self) -> NDArray[np.float32]:
         """Predicted IoU of each candidate."""
-        return self.prediction.scores[self.index]
+        return np.asarray(self.prediction.scores[self.index])
 
     def patch(self, candidate: int | None = None) -> tuple[Mask, Region]:
         """As :meth:`MaskPrediction.patch`, in pixels of the prompts."""
@@ -163,7 +163,7 @@ def _view(embedder: Embedder) -> Size:
     """(height, width) of a crop: a tile, or more where the model sees more in its own pixels."""
     height, width = embedder.grid.read_size
     seen = getattr(embedder.job.model.load(), "spec", None)
-    most = 0 if seen is None else seen.image_size
+    most = 0 if seen is None else int(seen.image_size)
     return (max(height, most), max(width, most))
 
 
@@ -195,13 +195,14 @@ def _wider(embedder: Embedder, before: _Look, extent: Extent, reached: Extent) -
     side = before.region[0].stop - before.region[0].start
     other = before.region[1].stop - before.region[1].start
     size = _view(embedder)
-    times = 2 * max(side // size[0], other // size[1])
+    times = 2 * max(1, side // size[0], other // size[1])
     return _Look(None, _around(embedder, reached, times))
 
 
 def _growing(look: _Look) -> bool:
     """Whether there is more to see; a crop of the largest size stays."""
-    return 2 * max(part.stop - part.start for part in look.region) <= LARGEST_CROP
+    side: int = max(part.stop - part.start for part in look.region)
+    return 2 * side <= LARGEST_CROP
 
 
 def _decode(
@@ -244,11 +245,11 @@ def _local(
     """Some of the objects in pixels of a region; points beside it fall away."""
     corner = np.array([region[0].start, region[1].start], np.float32)
     size = np.array([part.stop - part.start for part in region], np.float32)
-    given: dict[str, NDArray[np.generic]] = {}
+    given: dict[str, NDArray[Any]] = {}
     rows = list(indices)
     if prompts.points is not None and prompts.point_labels is not None:
         points = prompts.points[rows] - corner
-        outside = ((points < -0.5) | (points > size - 0.5)).any(-1)
+        outside = np.any((points < -0.5) | (points > size - 0.5), -1)
         given["points"] = np.where(outside[..., None], 0, points)
         given["point_labels"] = np.where(outside, -1, prompts.point_labels[rows])
     if prompts.boxes is not None:
@@ -257,7 +258,7 @@ def _local(
         if prompts.mask_logits.shape[1:] != plane:
             raise PromptError("in tiles a mask prompt must have the size of the plane.")
         given["mask_logits"] = prompts.mask_logits[(rows, *region)]
-    return Prompts(**given)  # type: ignore[arg-type]
+    return Prompts(**given)
 
 
 def _in_tiles(extent: Extent, zoom: tuple[float, float]) -> Extent:

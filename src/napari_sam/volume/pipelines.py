@@ -74,7 +74,7 @@ class VolumeJob:
     def digest(self, params: dict[str, Any]) -> str:
         """A short name for what decides the results: for folders that must not be mixed up."""
         plain = json.dumps(self.manifest("any", params).as_dict() | {"notes": None}, sort_keys=True)
-        return xxhash.xxh3_64_hexdigest(plain)[:8]
+        return xxhash.xxh3_64_hexdigest(plain.encode())[:8]
 
     def manifest(self, kind: str, params: dict[str, Any]) -> Manifest:
         """All that decides the results."""

@@ -70,7 +70,7 @@ def _average(part: NDArray[Any], step: int) -> NDArray[Any]:
         return part
     height, width = part.shape[0] // step, part.shape[1] // step
     blocks = part.reshape(height, step, width, step, *part.shape[2:])
-    return blocks.mean((1, 3), dtype=np.float32).astype(part.dtype)
+    return np.asarray(blocks.mean((1, 3), dtype=np.float32), part.dtype)
 
 
 @lru_cache(maxsize=8)
