@@ -113,6 +113,7 @@ class Volume:
         self.busy = False
         self.map: TileMap | None = None
         self.show_map = True
+        self.kept_in = ""  # folder of the labels that are drawn on
         self.view: Callable[[], Region | None] = lambda: None
         self._started, self._first = 0.0, 0
         session.model_changed.connect(self.changed.emit)
@@ -121,7 +122,7 @@ class Volume:
 
     def set_source(self, source: VolumeSource | None) -> None:
         """Another image is worked on."""
-        self.source, self.map = source, None
+        self.source, self.map, self.kept_in = source, None, ""
         if source is not None and self.settings.level >= len(source.levels):
             self.settings = replace(self.settings, level=0)
         self._tell()
@@ -136,6 +137,11 @@ class Volume:
     def rename(self, name: str) -> None:
         """Name of the labels that are made."""
         self.name = name.strip() or "cells"
+        self.changed.emit()
+
+    def set_kept_in(self, path: str) -> None:
+        """Where the objects lie on disk."""
+        self.kept_in = path
         self.changed.emit()
 
     def set_show_map(self, show: bool) -> None:

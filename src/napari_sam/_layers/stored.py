@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from napari_sam._label_edit import Region
 from napari_sam._layers.planes import same_space, shape_of
 from napari_sam._layers.reader import FILE, label_tuple
-from napari_sam.errors import ImageError, StoreError
+from napari_sam.errors import ImageError, StoreError, StoreMismatchError
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.ome import LabelImage
 
 CHUNKED = (512, 512)
 SCAN = 4096  # pixels a side of the blocks in which labels of others are searched for the highest
+MOST_NAMES = 100
 MADE = {"made by": "napari-sam, by hand"}
 
 
@@ -120,12 +121,29 @@ def check_stored(layer: Labels, image: Image) -> None:
         )
 
 
-def stored_layer(root: Path, name: str, ref: ImageRef, image: Image) -> Labels:
-    """A layer of ``labels/<name>``, which is made if it is not there."""
-    path = root / "labels" / name
-    if not path.exists():
-        LabelImage.create(root, name, ref, dtype="uint32", tile=CHUNKED, made_from=MADE).finish(0)
-    return layer_of(path, ref, image)
+def by_hand(root: Path, name: str, ref: ImageRef) -> Path:
+    """Labels for work by hand: ``labels/<name>`` as it was left, or new ones.
+
+    Labels of another origin are not touched, unless somebody chooses them as the output: the name
+    gets a number then.
+
+    Raises
+    ------
+    StoreError
+        The disk is full, or the name cannot be one.
+    """
+    for number in range(1, MOST_NAMES):
+        chosen = name if number == 1 else f"{name}-{number}"
+        try:
+            made = LabelImage.create(
+                root, chosen, ref, dtype="uint32", tile=CHUNKED, made_from=MADE
+            )
+        except StoreMismatchError:
+            continue
+        if not made.complete:
+            made.finish(0)
+        return made.path
+    raise StoreError(f"{root} has {MOST_NAMES} labels {name!r}: take another name.")
 
 
 def layer_of(path: Path, ref: ImageRef, image: Image) -> Labels:

@@ -3,6 +3,7 @@
 Beside the binding, which owns the image and the output layer. Knows no Qt.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from napari_sam._layers import output, planes
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.paint_window import PaintWindow
 from napari_sam._layers.reader import FILE
-from napari_sam._layers.stored import layer_of, stored_layer
+from napari_sam._layers.stored import by_hand, layer_of
 from napari_sam._layers.tile_map import make_tile_map, show_tile_map, thin
 from napari_sam._volume import Volume
 from napari_sam._volume_source import VolumeSource
@@ -99,9 +100,9 @@ class VolumeLayers:
         if not volume.tiled or source is None or len(source.axes) != image.ndim or image.rgb:
             return output.make_output(image)
         root = root_of(source.path, source.folder)
-        layer = stored_layer(root, volume.name, source.ref(0), image)
-        volume.session.say(f"Objects are kept in {root / 'labels' / volume.name}.")
-        return layer
+        path = by_hand(root, volume.name, source.ref(0))
+        volume.set_kept_in(str(path))
+        return layer_of(path, source.ref(0), image)
 
     def _on_open(self, path: str) -> None:
         """Show labels that a job has made."""
@@ -119,9 +120,11 @@ def source_of(image: Image) -> VolumeSource | None:
     origin = image.metadata.get(FILE, {})
     levels = tuple(image.data) if image.multiscale else (image.data,)
     key = (image.unique_id, id(levels[0]))
-    folder = planes.source_of(image).folder()
+    known = planes.source_of(image)
+    folder = known.folder()
     if "levels" in origin:
         path = str(origin["path"])
+        folder = replace(known, path=path).folder()
         return VolumeSource(
             key, levels, origin["axes"], path, tuple(origin["levels"]), origin["channel"], folder
         )

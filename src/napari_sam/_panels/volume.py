@@ -107,6 +107,8 @@ class VolumePanel(QWidget):
         section.add("Labels", self.name)
         section.add_wide(self.segment_view, self.segment_volume)
         section.add_wide(self.paint)
+        self.kept_in = line()
+        section.add_wide(self.kept_in)
         return section
 
     def _make_progress(self) -> QWidget:
@@ -154,6 +156,8 @@ class VolumePanel(QWidget):
         if not self.name.hasFocus():
             self.name.setText(volume.name)
         self.about.setText(_about(volume))
+        self.kept_in.setText(f"Objects are kept in {volume.kept_in}." if volume.kept_in else "")
+        self.kept_in.setVisible(bool(volume.kept_in))
         self._enable()
 
     def _enable(self) -> None:

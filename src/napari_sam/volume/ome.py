@@ -244,9 +244,11 @@ def _make(
     lengths = {axis: n for axis, n in zip(image.axes, image.shape, strict=True) if axis != "c"}
     height, width = image.size
     chunk = {"y": _chunk(tile[0]), "x": _chunk(tile[1])}
-    levels = 1
-    while max(height, width) > COARSEST << (levels - 1):
-        levels += 1
+    levels = _levels_of(root) - image.level if inside else 0
+    if levels < 1:
+        levels = 1
+        while max(height, width) > COARSEST << (levels - 1):
+            levels += 1
     for level in range(levels):
         shape = tuple(-(-lengths[a] // 2**level) if a in "yx" else lengths[a] for a in axes)
         pairs = zip(axes, shape, strict=True)
@@ -258,6 +260,15 @@ def _make(
         )  # fmt: skip
     attributes = _metadata(path.name, image, levels, inside, zarr_format)
     group.attrs.update({**attributes, ATTRIBUTE: {**ours, "ready": True}})
+
+
+def _levels_of(root: Path) -> int:
+    """How many resolutions an OME-Zarr image names: its labels have as many (OME-Zarr 0.4, 0.5)."""
+    import zarr
+
+    attributes: Any = zarr.open_group(root, mode="r").attrs.asdict()
+    found = attributes.get("ome", attributes).get("multiscales") or [{"datasets": []}]
+    return len(found[0]["datasets"])
 
 
 def _foreign(path: Path) -> bool:
