@@ -25,8 +25,9 @@ OWNERS = {
     "magicgui": ("_forms.py",),
     "psygnal": ("_workplace.py", "_prompting.py", "_session.py", "_everything.py", "_review.py",
                 "_keeper.py", "_volume.py"),
-    "typer": ("_cli.py", "_cli_auto.py", "_cli_evaluate.py", "_cli_models.py", "_cli_options.py",
-              "_cli_replay.py", "_cli_segment.py", "_cli_volume.py"),
+    "typer": ("_cli.py", "_cli_auto.py", "_cli_embed.py", "_cli_evaluate.py", "_cli_machines.py",
+              "_cli_models.py", "_cli_options.py", "_cli_replay.py", "_cli_segment.py",
+              "_cli_segment_volume.py", "_cli_status.py", "_cli_train.py", "_cli_volume.py"),
     "torchvision": (),
     "timm": (),
     # the network
@@ -35,9 +36,15 @@ OWNERS = {
         ("core/weights.py",),
     ),
     "huggingface_hub": (),
+    **dict.fromkeys(("fsspec", "s3fs"), ("volume/remote.py",)),
     # the extras: each engine in its own file, imported when asked for
     "openvino": ("core/engines/openvino.py",),
     "onnxruntime": ("core/engines/onnx.py",),
+    "distributed": ("volume/distributed.py",),
+    "pylibCZIrw": ("volume/readers/czi.py",),
+    "nd2": ("volume/readers/nd2.py",),
+    "pydicom": ("volume/readers/dicom.py",),
+    "nibabel": ("volume/readers/nifti.py",),
 }  # fmt: skip
 
 
@@ -48,9 +55,15 @@ EXTRA_FILES = {
     "core/engines/openvino.py": "openvino",
     "core/engines/onnx.py": "onnx",
     "extras/coco.py": "coco",
+    "volume/distributed.py": "distributed",
+    "volume/remote.py": "remote",
+    "volume/readers/czi.py": "czi",
+    "volume/readers/nd2.py": "nd2",
+    "volume/readers/dicom.py": "dicom",
+    "volume/readers/nifti.py": "nifti",
 }
 # Where the name to import is not the name to install.
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "distributed": "dask"}
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:

@@ -1,14 +1,13 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from typer.testing import CliRunner
 
-from napari_sam import _cli_volume
 from napari_sam._cli import app
+from napari_sam._cli_models import Engine
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.sources import forget_sources
 from tests.volume.fakes import Greys, cells
@@ -21,10 +20,7 @@ CUT = ["--tile", "48", "--halo", "16", "--intensity", "as_is"]
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    def fake(model: str, *others: object) -> Any:
-        return Greys("tiny")
-
-    monkeypatch.setattr(_cli_volume, "_model", fake)
+    monkeypatch.setattr(Engine, "choice", lambda engine: Greys("tiny"))
     yield
     forget_sources()
 
@@ -75,6 +71,21 @@ def test_embeddings_are_kept_counted_and_repaired(tmp_path: Path) -> None:
     assert "8 tiles in" in run("embed", path, *CUT)
     run("verify", path)
     run("segment-volume", path, "--name", "cells", "--embeddings", *FAST)
+
+
+def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, dashboard_address=None, scheduler_kwargs={"dashboard": False}
+    ) as cluster:
+        where = ("--scheduler", cluster.scheduler_address)
+        assert "8 tiles in" in run("embed", path, *CUT, *where)
+        run("segment-volume", path, "--name", "cells", *FAST, *where)
+    labels = ImageRef.open(path / "labels" / "cells")
+    assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
+    assert "take either" in run("embed", path, "--workers", "2", "--scheduler", "tcp://a:1", code=2)
 
 
 def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:

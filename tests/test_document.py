@@ -226,6 +226,42 @@ def test_a_split_needs_two_points_on_one_object(document, points):
         document.split(points)
 
 
+def test_a_split_without_room_for_its_labels_is_said():
+    data = np.zeros(SHAPE, np.uint8)
+    data[5:14, 5:22], data[30, 30] = 1, 255
+    document = Document()
+    document.attach(ArrayLabels(data))
+    with pytest.raises(EditError, match="no room"):
+        document.split([(9.0, 9.0), (9.0, 17.0)])
+    assert not len(document.history)
+
+
+def test_an_object_that_somebody_else_has_erased_goes_from_the_table(document):
+    put(document, 5, 5)
+    put(document, 20, 20)
+    document.labels.data[5:11] = 0  # another plugin, which tells nobody
+    before = document.labels.data.copy()
+    document.labels.data[0, 0] = 1
+    document.labels.data[20, 20] = 0
+    document.stroke(difference(before, document.labels.data))
+    assert document.objects[2].area == 47
+    document.labels.data[:] = 0
+    document.delete([1, 2])
+    assert not document.objects
+    document.undo()
+    assert set(document.objects) == {1, 2}
+
+
+def test_a_stroke_over_what_somebody_else_has_erased_is_taken(document):
+    put(document, 5, 5)
+    document.labels.data[5:11] = 0
+    document.labels.data[5, 5] = 1
+    before = document.labels.data.copy()
+    document.labels.data[5, 5] = 0
+    document.stroke(difference(before, document.labels.data))
+    assert not document.objects
+
+
 def test_fill_holes_and_largest_island(document):
     canvas = np.ones((9, 9), np.uint32)
     canvas[4, 4] = 0

@@ -8,17 +8,10 @@ from napari_sam._predict import EmbeddingCache, ModelChoice, Plane
 from napari_sam._session import LayerRef, Session
 from napari_sam._sweep import DROPPED, LabelsToWrite, choose, name_of, sweep
 from napari_sam.core.masks import MaskRecord
+from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
 
 SIZE = (40, 60)
-
-
-def finish(job):
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            return end.value
 
 
 class Desk:

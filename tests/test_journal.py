@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 import napari_sam
+from napari_sam import _source
 from napari_sam._journal import Journal, Source, newest, read_journal, restore
 from napari_sam._keeper import bring_back
-from napari_sam._label_edit import ArrayLabels
+from napari_sam._label_edit import ArrayLabels, difference, edit_to_json
+from napari_sam._place import PointPrompt, PromptSet
 from napari_sam.errors import JournalError
 from tests.random_work import SHAPE, do_something, fingerprint, new_document, states
 
@@ -73,7 +75,7 @@ def test_work_goes_on_after_a_torn_line(source):
     lines = read_journal(journal.path)
     back = restore(lines, ArrayLabels(np.zeros(SHAPE, np.uint32)))
     back.recorder = more = Journal(source, journal.path)
-    more.open_again(lines.length)
+    more.open_again(lines)
     rng = random.Random(99)
     for _ in range(20):
         do_something(back, rng)
@@ -154,13 +156,177 @@ def test_two_windows_do_not_write_the_same_journal(source):
     _, journal = busy(source)
     other = Journal(source, journal.path)
     with pytest.raises(JournalError, match="Another window"):
-        other.open_again(0)
+        other.open_again(read_journal(journal.path))
     assert journal.path.stat().st_size
     journal.close()
 
 
-def test_a_disk_that_takes_no_more_is_said_once_and_the_work_goes_on(source, tmp_path):
+def test_work_that_another_window_has_added_meanwhile_is_not_cut_off(source):
+    _, journal = busy(source)
+    journal.close()
+    lines = read_journal(journal.path)
+    other = Journal(source, journal.path)
+    other.open_again(lines)
+    other.turn("undo")
+    other.close()
+    data = journal.path.read_bytes()
+    late = Journal(source, journal.path)
+    with pytest.raises(JournalError, match="meanwhile"):
+        late.open_again(lines)
+    assert journal.path.read_bytes() == data
+    late.open_again(read_journal(journal.path))  # nobody holds it
+    late.close()
+
+
+class Small:
+    """A file on a disk that is nearly full: takes some bytes, then none."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, data):
+        if not self.room:
+            raise OSError("No space left on device")
+        taken = bytes(data[: min(self.room, 50)])
+        self.room -= len(taken)
+        return self.file.write(taken)
+
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+
+
+def test_a_line_is_written_whole_or_not_at_all(source):
+    document, journal = busy(source, 1, actions=10)
+    said = []
+    journal.on_failure = said.append
+    before = journal.path.read_bytes()
+    journal._file = Small(journal._file, 10_000)
+    document.set_prompts(PromptSet(tuple(PointPrompt((1.0, float(x))) for x in range(20))))
+    whole = journal.path.read_bytes()
+    assert whole.startswith(before)
+    assert whole.endswith(b"\n")
+    assert fingerprint(again(journal.path)) == fingerprint(document)
+    journal._file.room = 70
+    document.set_prompts(PromptSet(tuple(PointPrompt((2.0, float(x))) for x in range(20))))
+    assert journal.path.read_bytes() == whole
+    assert len(said) == 1
+    journal.close()
+
+
+def test_a_disk_that_is_gone_does_not_keep_the_window_from_closing(source, monkeypatch):
+    _, journal = busy(source)
+
+    def gone(number):
+        raise OSError("Input/output error")
+
+    said = []
+    journal.on_failure = said.append
+    monkeypatch.setattr(os, "fsync", gone)
+    journal.close()
+    assert "Input/output error" in said[0]
+    monkeypatch.undo()
+    more = Journal(source, journal.path)
+    more.open_again(read_journal(journal.path))  # nobody holds it
+    more.close()
+
+
+def test_a_click_does_not_hide_the_work_of_an_earlier_day(source):
+    _, first = busy(source, 1)
+    first.close()
+    document = new_document()
+    document.recorder = second = Journal(source)
+    document.set_prompts(PromptSet((PointPrompt((1.0, 1.0)),)))
+    second.close()
+    assert newest(source).path == first.path
+    first.path.unlink()
+    assert newest(source).path == second.path
+
+
+def test_what_comes_after_a_damaged_line_is_set_aside_not_thrown_away(source):
+    _, journal = busy(source, 3, actions=12)
+    journal.close()
+    rows = journal.path.read_bytes().splitlines(keepends=True)
+    rows[4] = b"\0" * 40 + b"\n"
+    journal.path.write_bytes(b"".join(rows))
+    lines = read_journal(journal.path)
+    assert len(lines.records) == 3
+    assert lines.lost == len(rows) - 5
+    more = Journal(source, journal.path)
+    more.open_again(lines)
+    more.close()
+    assert journal.path.read_bytes() == b"".join(rows[:4])
+    assert journal.path.with_suffix(".damaged").read_bytes() == b"".join(rows[4:])
+
+
+DAMAGES = {
+    "no kind": ("step", lambda record: record.pop("do")),
+    "no edit": ("step", lambda record: record.update(edit=[[0, 1]])),
+    "no bits": ("step", lambda record: record.update(edit=[[0, 1, [0, 0], [2, 2], 4, "AAAA"]])),
+    "outside": (
+        "step",
+        lambda record: record.update(edit=edit_to_json(difference(*np.eye(2, dtype=int), (90,)))),
+    ),
+    "no prompts": ("step", lambda record: record.update(draft={"opened": None})),
+    "no name": ("step", lambda record: record.pop("name")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_line_that_says_no_step_is_named(source, damage):
+    _, journal = busy(source, 3, actions=12)
+    journal.close()
+    lines = read_journal(journal.path)
+    kind, spoil = DAMAGES[damage]
+    record = next(one for one in lines.records if one["do"] == kind)
+    spoil(record)
+    number = lines.records.index(record) + 2
+    with pytest.raises(JournalError, match=f"line {number}"):
+        restore(lines, ArrayLabels(np.zeros(SHAPE, np.uint32)))
+
+
+@pytest.mark.parametrize("image", [None, {"name": "a"}, {"shape": 3}, {"shape": [3], "moon": 1}])
+def test_a_header_that_says_no_image_is_refused(tmp_path, image):
+    path = tmp_path / "a.jsonl"
+    header = {"format": "napari-sam journal", "version": 1, "image": image}
+    path.write_text(json.dumps(header) + "\n")
+    with pytest.raises(JournalError, match="image"):
+        read_journal(path)
+
+
+def test_where_nothing_can_be_written_beside_the_image_it_is_in_the_users_data(
+    source, tmp_path, monkeypatch
+):
+    beside = tmp_path / "cells.tif.napari-sam"
+    beside.write_text("a file where the folder should be")
+    data = tmp_path / "data"
+    monkeypatch.setattr(_source.platformdirs, "user_data_dir", lambda name: str(data / name))
+    _, journal = busy(source)
+    journal.close()
+    assert journal.path.is_relative_to(data / "napari-sam" / "projects")
+    beside.unlink()  # it can be written again: what lies elsewhere is found all the same
+    assert newest(source).path == journal.path
+    _, second = busy(source)
+    second.close()
+    assert second.path.parent == beside
+    assert newest(source).path == second.path
+
+
+def test_two_windows_on_one_image_have_a_journal_each(source):
+    one, first = busy(source, 1)
+    other, second = busy(source, 2)
+    assert first.path != second.path
+    assert newest(source) is None  # both are at work
+    assert fingerprint(again(first.path)) == fingerprint(one)
+    assert fingerprint(again(second.path)) == fingerprint(other)
+    first.close()
+    assert newest(source).path == first.path
+    second.close()
+
+
+def test_a_disk_that_takes_no_more_is_said_once_and_the_work_goes_on(source, tmp_path, monkeypatch):
     (tmp_path / "cells.tif.napari-sam").write_text("a file where the folder should be")
+    (tmp_path / "data").write_text("another one")
+    monkeypatch.setattr(_source.platformdirs, "user_data_dir", lambda _: str(tmp_path / "data"))
     said = []
     document = new_document()
     document.recorder = Journal(source, on_failure=said.append)

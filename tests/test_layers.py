@@ -18,6 +18,7 @@ from napari_sam._predict import EmbeddingCache, MaskPatch, Plane, predict
 from napari_sam._review import Review
 from napari_sam._session import Session, drawing_of
 from napari_sam.errors import ImageError
+from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
 
 TRANSFORMS = {
@@ -54,11 +55,7 @@ class Desk:
 
     def _answer(self, request):
         job = predict(request, load=lambda _: self.predictor, cache=self.cache)
-        try:
-            while True:
-                next(job)
-        except StopIteration as end:
-            self.session.accept(end.value)
+        self.session.accept(finish(job))
 
     def __getattr__(self, name):
         own = {"points": "prompts: points", "boxes": "prompts: boxes", "labels": "image labels"}
@@ -710,6 +707,35 @@ def test_keys_of_the_objects_act_under_the_mouse():
     assert desk.session.mode == "add"
     press("H")
     assert desk.session.hovering
+
+
+def test_an_output_that_cannot_be_written_keeps_the_prompts():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    data = np.zeros((40, 50), int)
+    data.flags.writeable = False
+    other = desk.viewer.add_labels(data, name="other")
+    desk.session.choose_output(str(other.unique_id))
+    desk.click(20, 30)
+    desk.session.commit()
+    assert "read-only" in desk.session.message
+    assert desk.session.prompts
+
+
+def test_an_output_without_room_for_one_more_label_keeps_the_prompts():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    data = np.zeros((40, 50), np.uint8)
+    data[0, 0] = 255
+    other = desk.viewer.add_labels(data, name="other")
+    desk.session.choose_output(str(other.unique_id))
+    desk.click(20, 30)
+    desk.session.commit()
+    assert "no room for label 256" in desk.session.message
+    assert "another output" in desk.session.message
+    assert desk.session.prompts
+    assert np.count_nonzero(other.data) == 1
+    desk.session.choose_output(None)
+    desk.session.commit()
+    assert desk.session.message == "Kept as label 1."
 
 
 def test_an_output_that_does_not_fit_keeps_the_prompts():

@@ -12,17 +12,10 @@ from napari_sam._place import PointPrompt, PromptSet
 from napari_sam._predict import EmbeddingCache, Plane, predict
 from napari_sam._replay import replay, replay_with
 from napari_sam._session import Session
+from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
 
 SHAPE = (60, 80)
-
-
-def finish(job):
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            return end.value
 
 
 class Desk:
@@ -110,6 +103,29 @@ def test_what_the_other_model_does_not_find_is_left_out_and_said(desk):
     assert any("finds nothing" in line for line in left_out)
     assert any("merge" in line for line in left_out)
     assert sorted(document.objects) == [30]
+
+
+def test_objects_keep_their_numbers_when_one_before_them_is_not_found(tmp_path):
+    desk = Desk(tmp_path / "cells.tif")
+    for x in (10.0, 40.0, 70.0):
+        desk.keep((20.0, x))
+    desk.session.do(lambda document: document.delete([2]))
+    desk.session.do(lambda document: document.describe([3], kind="cell"))
+    desk.journal.close()
+
+    class LeftIsDark(FakePredictor):
+        def mask(self, prompts, index, size, factor=1.0):
+            found = super().mask(prompts, index, size, factor)
+            return found & (np.arange(size[1]) > 25)
+
+    job = replay_with(
+        read_journal(desk.journal.path), LeftIsDark(radius=6.0), lambda plane: desk.image
+    )
+    document, left_out = finish(job)
+    assert len(left_out) == 1
+    assert list(document.objects) == [3]
+    assert document.objects[3].kind == "cell"
+    assert document.labels.data[20, 70] == 3
 
 
 def test_a_stroke_paints_over_what_is_there_as_one_step(desk):

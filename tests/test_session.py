@@ -356,6 +356,27 @@ def test_hovering_shows_the_mask_of_a_click_and_never_keeps_it(desk):
     assert session.shown[1] == ()
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda session: session.set_hovering(False),
+        lambda session: session.hover((100.0, 20.0)),
+        lambda session: session.set_plane(make_plane("b", (30, 30))),
+    ],
+    ids=["switched off", "outside", "another image"],
+)
+def test_an_answer_for_a_mouse_that_has_left_is_not_shown(desk, leave):
+    session = desk.session
+    session.set_hovering(True)
+    session.hover((10.0, 20.0))
+    leave(session)
+    desk.answer()
+    assert session.response is None
+    assert session.shown[1] == ()
+    session.commit()
+    assert not desk.commits
+
+
 def test_an_error_under_the_mouse_switches_hovering_off(desk):
     desk.session.set_hovering(True)
     desk.session.hover((10.0, 20.0))

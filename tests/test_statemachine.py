@@ -227,7 +227,7 @@ class Machine(RuleBasedStateMachine):
         lines = read_journal(journal.path)
         self.real = restore(lines, ArrayLabels(np.zeros(SHAPE, np.uint32)))
         self.real.recorder = again = Journal(self.source, journal.path)
-        again.open_again(lines.length)
+        again.open_again(lines)
 
     @invariant()
     def same(self):

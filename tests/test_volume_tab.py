@@ -376,7 +376,5 @@ def test_stores_of_the_pack_go_through_napari_and_back(qtbot, open_dock, tmp_pat
 def test_models_are_told_apart_by_their_weights():
     from napari_sam._predict import predictors
     from napari_sam._volume_source import LoadedModel
-    from napari_sam.volume.model import ModelChoice as ForJobs
 
-    ours = LoadedModel(ModelChoice(), predictors).identity()
-    assert ours == ForJobs().identity()
+    assert LoadedModel(ModelChoice(), predictors).identity() == ModelChoice().identity()

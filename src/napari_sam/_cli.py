@@ -1,7 +1,8 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_volume``, ``_cli_replay``, ``_cli_models``, ``_cli_evaluate`` and ``_demo``.
+``_cli_embed``, ``_cli_segment_volume``, ``_cli_status``, ``_cli_replay``, ``_cli_models``,
+``_cli_evaluate``, ``_cli_train`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -16,13 +17,17 @@ from typer.core import TyperGroup
 import napari_sam
 from napari_sam import (
     _cli_auto,
+    _cli_embed,
     _cli_evaluate,
     _cli_models,
     _cli_replay,
     _cli_segment,
-    _cli_volume,
+    _cli_segment_volume,
+    _cli_status,
+    _cli_train,
 )
 from napari_sam._cli_options import VERBOSE, ExitCode
+from napari_sam._cli_volume import PANEL
 from napari_sam.errors import (
     ImageError,
     ModelError,
@@ -115,11 +120,15 @@ app.command("auto")(_cli_auto.auto)
 app.command("replay")(_cli_replay.replay)
 app.add_typer(_cli_models.app, name="models")
 app.command("evaluate")(_cli_evaluate.evaluate)
-app.command("embed", rich_help_panel=_cli_volume.PANEL)(_cli_volume.embed)
-app.command("segment-volume", rich_help_panel=_cli_volume.PANEL)(_cli_volume.segment_volume)
-app.command("stitch", rich_help_panel=_cli_volume.PANEL)(_cli_volume.stitch)
-app.command("status", rich_help_panel=_cli_volume.PANEL)(_cli_volume.status)
-app.command("verify", rich_help_panel=_cli_volume.PANEL)(_cli_volume.verify)
+for _name in ("finetune", "train", "pretrain", "pack"):
+    app.command(_name, rich_help_panel=_cli_train.PANEL, context_settings=_cli_train.SETTINGS)(
+        getattr(_cli_train, _name)
+    )
+app.command("embed", rich_help_panel=PANEL)(_cli_embed.embed)
+app.command("segment-volume", rich_help_panel=PANEL)(_cli_segment_volume.segment_volume)
+app.command("stitch", rich_help_panel=PANEL)(_cli_segment_volume.stitch)
+app.command("status", rich_help_panel=PANEL)(_cli_status.status)
+app.command("verify", rich_help_panel=PANEL)(_cli_status.verify)
 
 
 @app.command("demo")

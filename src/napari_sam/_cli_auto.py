@@ -5,7 +5,7 @@ Knows the options and what is told to the user; the generator, files and formats
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import napari_sam
+from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
@@ -28,6 +28,8 @@ from napari_sam._cli_options import (
     Verbose,
     indices,
     intensity_of,
+    switch,
+    whole,
 )
 from napari_sam._record_files import Format, Result, Target, format_of, suffixes_of
 from napari_sam._record_files import Overlap as OverlapRule
@@ -53,16 +55,8 @@ class Level(StrEnum):
     SUBPART = "subpart"
 
 
-def _whole(flag: str, least: int, help: str, panel: str) -> Any:
-    return typer.Option(flag, metavar="N", min=least, help=help, rich_help_panel=panel)
-
-
 def _share(flag: str, help: str, panel: str = _FILTER) -> Any:
     return typer.Option(flag, metavar="X", min=0.0, help=help, rich_help_panel=panel)
-
-
-def _switch(flag: str, help: str, panel: str) -> Any:
-    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
 
 
 Outputs = Annotated[
@@ -83,20 +77,20 @@ Kinds = Annotated[
         rich_help_panel=_RESULT,
     ),
 ]
-Points = Annotated[int | None, _whole("--points-per-side", 1, "Points a side of the grid.", _GRID)]
-Batch = Annotated[int | None, _whole("--points-per-batch", 1, "Points asked at once.", _GRID)]
+Points = Annotated[int | None, whole("--points-per-side", 1, "Points a side of the grid.", _GRID)]
+Batch = Annotated[int | None, whole("--points-per-batch", 1, "Points asked at once.", _GRID)]
 Layers = Annotated[
-    int | None, _whole("--crop-n-layers", 0, "Layers of crops: 4, 16, ... of them.", _GRID)
+    int | None, whole("--crop-n-layers", 0, "Layers of crops: 4, 16, ... of them.", _GRID)
 ]
 CropOverlap = Annotated[
     float | None, _share("--crop-overlap-ratio", "Overlap of crops, as a share.", _GRID)
 ]
 Downscale = Annotated[
     int | None,
-    _whole("--crop-n-points-downscale-factor", 1, "Fewer points a side in crops.", _GRID),
+    whole("--crop-n-points-downscale-factor", 1, "Fewer points a side in crops.", _GRID),
 ]
 Adaptive = Annotated[
-    bool, _switch("--adaptive", "Coarse first; then only where something may be.", _GRID)
+    bool, switch("--adaptive", "Coarse first; then only where something may be.", _GRID)
 ]
 LeastIou = Annotated[float | None, _share("--pred-iou-thresh", "Least IoU the model expects.")]
 LeastStability = Annotated[float | None, _share("--stability-score-thresh", "Least stability.")]
@@ -109,15 +103,15 @@ BoxNms = Annotated[
 CropNms = Annotated[float | None, _share("--crop-nms-thresh", "The same, between crops.")]
 SmallRegions = Annotated[
     int | None,
-    _whole("--min-mask-region-area", 0, "Fill holes, drop islands below so many pixels.", _FILTER),
+    whole("--min-mask-region-area", 0, "Fill holes, drop islands below so many pixels.", _FILTER),
 ]
 LevelChoice = Annotated[
     Level, typer.Option("--level", help="Of objects in objects.", rich_help_panel=_FILTER)
 ]
-LeastArea = Annotated[int, _whole("--min-area", 0, "Smallest object, in pixels.", _FILTER)]
-MostArea = Annotated[int | None, _whole("--max-area", 1, "Largest object, in pixels.", _FILTER)]
+LeastArea = Annotated[int, whole("--min-area", 0, "Smallest object, in pixels.", _FILTER)]
+MostArea = Annotated[int | None, whole("--max-area", 1, "Largest object, in pixels.", _FILTER)]
 Border = Annotated[
-    bool, _switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
+    bool, switch("--drop-border", "Leave out objects that touch the border.", _FILTER)
 ]
 OverlapChoice = Annotated[
     OverlapRule,
@@ -167,9 +161,13 @@ class Finding:
 
     def params(self, model: str) -> AutomaticParams:
         """The model's defaults with what was given."""
-        given = asdict(self) | {"level": self.level.value}
-        changes = {name: value for name, value in given.items() if value is not None}
-        return AutomaticParams.for_model(get_spec(model)).changed(**changes)
+        return params_of(model, asdict(self) | {"level": self.level.value})
+
+
+def params_of(model: str, given: Mapping[str, Any]) -> AutomaticParams:
+    """A model's defaults, changed by what is not None."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return AutomaticParams.for_model(get_spec(model)).changed(**changes)
 
 
 @dataclass(frozen=True)
@@ -238,6 +236,7 @@ def auto(
     Labels and ids are 1, 2, ... in the order in which the objects were found, in all files.
     """
     from napari_sam._record_files import write_all
+    from napari_sam.core.automatic import generate
 
     params = finding.params(engine.model)
     targets = places.targets()
@@ -245,7 +244,7 @@ def auto(
     picture = source.read()
     predictor = engine.load()
     started = time.perf_counter()
-    found = _generate(picture, predictor, params)
+    found = follow(generate(picture, predictor, params, intensity="as_is"))
     shape = (picture.shape[0], picture.shape[1])
     provenance = _provenance(source, predictor, engine.weights, params, choice)
     records = choice.of(found, shape)
@@ -278,27 +277,6 @@ def _check_places(image: Path, targets: Sequence[Target], places: Places) -> Non
         from napari_sam.extras.coco import require
 
         require()
-
-
-def _generate(
-    picture: "NDArray[np.uint8]", predictor: "Predictor", params: AutomaticParams
-) -> "list[MaskRecord]":
-    """Run the generator, with a bar."""
-    from napari_sam.core.automatic import generate
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    job = generate(picture, predictor, params, intensity="as_is")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=None)
-        while True:
-            try:
-                step = next(job)
-            except StopIteration as end:
-                found: list[MaskRecord] = end.value
-                return found
-            bar.update(
-                task, completed=step.done, total=step.total or None, description=step.message
-            )
 
 
 def _provenance(

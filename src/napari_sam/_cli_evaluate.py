@@ -1,34 +1,48 @@
-"""``napari-sam evaluate``: how well a model segments labelled images.
+"""``napari-sam evaluate``: how well models segment labelled images.
 
 Knows the options and the bar; what is measured and how is told in ``evaluation``.
 """
 
-from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bar
 
+from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
-from napari_sam._cli_models import Engine
-from napari_sam._cli_options import Verbose
+from napari_sam._cli_models import load
+from napari_sam._cli_options import (
+    Backend,
+    BackendName,
+    Device,
+    Precision,
+    PrecisionName,
+    Verbose,
+)
+from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.params import EvaluationParams, Protocol
-from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
+    from napari_sam.core.predictor import Predictor
+    from napari_sam.evaluation.exams import Contender
     from napari_sam.evaluation.report import Report
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Images:
     """What is looked at."""
 
-    pack: Annotated[Path, typer.Argument(help="Folder with labelled images and manifest.json.")]
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PACK",
+            help="A folder with manifest.json; a folder of images and label images (a.tif with"
+            " a_label.tif, or images/ and labels/); a COCO .json; an OME-Zarr image with labels.",
+        ),
+    ]
     dataset: Annotated[
         list[str] | None,
         typer.Option(help="Only items whose id or data set begins so; may be given again."),
@@ -36,27 +50,78 @@ class Images:
     protocol: Annotated[
         list[Protocol] | None,
         typer.Option(
-            help="interactive: clicks and boxes; automatic: everything without prompts. May be"
-            " given again. Default: interactive."
+            help="interactive: clicks and boxes; scribbles: those drawn by people; automatic:"
+            " everything without prompts; edges: contours; volumes: objects of stacks. May be given"
+            " again. Default: interactive; with --card those that the card has."
         ),
     ] = None
+    clicks: Annotated[int, typer.Option(min=1, max=11, help="Clicks on each object.")] = (
+        EvaluationParams.clicks
+    )
     max_objects: Annotated[
         int, typer.Option(min=1, help="At most so many objects of an image.")
     ] = EvaluationParams.objects_per_image
     max_images: Annotated[
         int | None, typer.Option(min=1, help="At most so many images of a kind.")
     ] = None
+    max_planes: Annotated[int, typer.Option(min=1, help="At most so many planes of a stack.")] = (
+        EvaluationParams.planes_per_stack
+    )
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Which models, and what computes them."""
+
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME[=FILE]",
+            help="See: napari-sam models list. FILE: weights instead of the model's own. May be"
+            " given again: the models stand side by side.",
+        ),
+    ] = None
+    device: Device = "auto"
+    precision: PrecisionName = Precision.EXACT
+    backend: BackendName = Backend.AUTO
+
+    def contenders(self) -> "list[Contender]":
+        """The models, loaded."""
+        from napari_sam.evaluation.exams import Contender
+        from napari_sam.evaluation.report import describe_model
+
+        found = []
+        for given in dict.fromkeys(self.model or [DEFAULT_MODEL]):
+            name, _, file = given.partition("=")
+            weights = Path(file) if file else None
+            predictor = load(name, weights, self.device, self.precision, self.backend)
+            about = describe_model(predictor, weights)
+            found.append(Contender(given, partial(_same, predictor), about))
+        return found
 
 
 @dataclass(frozen=True)
 class Files:
     """What is written beside the printed tables."""
 
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the results of each image as they come: stopped or killed, the"
+            " same command goes on there."
+        ),
+    ] = None
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write everything, for machines.")
     ] = None
     markdown_path: Annotated[
         Path | None, typer.Option("--markdown", help="Write the printed tables.")
+    ] = None
+    html_path: Annotated[
+        Path | None,
+        typer.Option("--html", help="Write a page with tables, curves and pictures."),
     ] = None
     card: Annotated[
         Path | None, typer.Option(help="Model card whose figures are to be replaced.")
@@ -67,56 +132,65 @@ class Files:
 
 
 @grouped
-def evaluate(images: Images, engine: Engine, files: Files, verbose: Verbose = False) -> None:
-    """Measure how well a model segments labelled images, beside classical methods.
+def evaluate(images: Images, engines: Engines, files: Files, verbose: Verbose = False) -> None:
+    """Measure how well models segment labelled images, beside classical methods.
 
-    One click, a box, and 3 and 5 corrective clicks on every object: mean IoU by kind of image.
-    With --protocol automatic: everything is searched without prompts, and counted.
+    One click, a box, and up to eleven corrective clicks on every object: mean IoU by kind of
+    image. Other protocols: human scribbles, everything without prompts, contours, volumes.
     """
-    from napari_sam.evaluation.report import describe_model, evaluate_pack
+    from napari_sam.evaluation.report import evaluate_images
+    from napari_sam.evaluation.sources import open_images
 
-    predictor = engine.load()
     params = EvaluationParams(
-        protocols=tuple(images.protocol or EvaluationParams.protocols),
+        protocols=_protocols(images.protocol, files.card),
+        clicks=images.clicks,
         objects_per_image=images.max_objects,
         images_per_group=images.max_images,
+        planes_per_stack=images.max_planes,
     )
-    job = evaluate_pack(
-        predictor,
-        images.pack,
-        params,
-        datasets=tuple(images.dataset or ()),
-        provenance=describe_model(predictor, engine.weights),
-    )
-    report = _watch(job)
+    source = open_images(images.images).only(tuple(images.dataset or ()))
+    contenders = engines.contenders()
+    job = evaluate_images(contenders, source, params, folder=files.results)
+    report = follow(job, start="", transient=True)
     Console().print(report.to_markdown(), markup=False, highlight=False, soft_wrap=True)
     _write(files, report)
-    if files.pictures:
-        from napari_sam.evaluation.pictures import write_pictures
+    if files.pictures or files.html_path:
+        from napari_sam.evaluation.pictures import draw_sheets, write_sheets
 
-        _watch(write_pictures(predictor, images.pack, report.results, files.pictures))
+        answers = report.of(Protocol.INTERACTIVE)
+        planes = images.max_planes
+        drawing = draw_sheets(contenders[0].load(), source, answers, planes_per_stack=planes)
+        sheets = follow(drawing, start="", transient=True)
+        if files.pictures:
+            write_sheets(sheets, files.pictures)
+        if files.html_path:
+            from napari_sam.evaluation.page import render_page
+
+            files.html_path.write_text(render_page(report, sheets), encoding="utf-8")
+
+
+def _same(predictor: "Predictor") -> "Predictor":
+    return predictor
+
+
+def _protocols(given: list[Protocol] | None, card: Path | None) -> tuple[Protocol, ...]:
+    if given:
+        return tuple(dict.fromkeys(given))
+    if card:
+        from napari_sam.evaluation.card import regions_of
+
+        return tuple(Protocol(name) for name in regions_of(card))
+    return EvaluationParams.protocols
 
 
 def _write(files: Files, report: "Report") -> None:
-    markdown = report.to_markdown()
     if files.json_path:
         files.json_path.write_text(report.to_json(), encoding="utf-8")
     if files.markdown_path:
-        files.markdown_path.write_text(markdown, encoding="utf-8")
+        files.markdown_path.write_text(report.to_markdown(), encoding="utf-8")
     if files.card:
         from napari_sam.evaluation.card import replace_figures
 
-        replace_figures(files.card, markdown.replace("\n## ", "\n### ").replace("## ", "### ", 1))
-
-
-def _watch(job: Generator[Progress, None, _T]) -> _T:
-    """Run a job to its end under a bar on standard error; its result."""
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        while True:
-            try:
-                now = next(job)
-            except StopIteration as end:
-                result: _T = end.value
-                return result
-            bar.update(task, completed=now.done, total=now.total, description=now.message)
+        about = report.provenance_section().markdown(4)
+        figures = {section.name: f"{section.markdown(3)}\n\n{about}" for section in report.sections}
+        replace_figures(files.card, figures)

@@ -2,20 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, TransferSpeedColumn
 from rich.table import Table
 
+from napari_sam._cli_follow import follow
 from napari_sam._cli_options import (
     Backend,
     BackendName,
@@ -26,10 +20,12 @@ from napari_sam._cli_options import (
     Verbose,
     WeightsPath,
 )
-from napari_sam.core.registry import DEFAULT_MODEL, MODELS, ModelSpec, get_spec
+from napari_sam.core.registered import all_models, forget, models_folder, register
+from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
+    from napari_sam.volume.model import PredictorSource
 
 __all__ = ["Engine", "app", "fetch", "load"]
 
@@ -49,13 +45,14 @@ def list_models(verbose: Verbose = False) -> None:
     table.add_column("where", no_wrap=True)
     table.add_column("licence", no_wrap=True)
     table.add_column("for")
-    for spec in MODELS.values():
-        here = "in the package" if spec.bundled else "downloaded"
-        where = here if find(spec) else "missing" if spec.bundled else "to download"
+    for spec in all_models().values():
+        here = "in the package" if spec.bundled else "made here" if spec.like else "downloaded"
+        where = here if find(spec) else "to download" if spec.url else "missing"
         table.add_row(spec.name, _megabytes(spec), where, spec.licence, spec.description)
     console = Console()
     console.print(table)
     console.print(f"\nDownloads go to {cache_folder()}", highlight=False, soft_wrap=True)
+    console.print(f"Models made here lie in {models_folder()}", highlight=False, soft_wrap=True)
 
 
 @app.command("download")
@@ -77,6 +74,31 @@ def verify_models(names: Names, verbose: Verbose = False) -> None:
         typer.echo(f"{spec.name}: {path} is {_hash(spec)}")
 
 
+@app.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="Its name from now on.")],
+    weights: Annotated[Path, typer.Argument(help="A .safetensors file; it is copied.")],
+    like: Annotated[
+        str, typer.Option(metavar="NAME", help="The model whose architecture it has.")
+    ] = DEFAULT_MODEL,
+    verbose: Verbose = False,
+) -> None:
+    """Register weights of your own, so that --model and the dock know them by name."""
+    from napari_sam.core.network import load_model
+
+    load_model(get_spec(like), weights=weights)  # refuses what does not fit
+    spec = register(name, weights, like=like, made={"file": str(weights)})
+    typer.echo(f"{spec.name}: {spec.file_name}")
+
+
+@app.command("remove")
+def remove_models(names: Names, verbose: Verbose = False) -> None:
+    """Delete models that were made or added on this machine, with their weights."""
+    for name in names:
+        forget(name)
+        typer.echo(f"{name}: removed")
+
+
 def fetch(spec: ModelSpec) -> str:
     """Make sure that a model's weights are on this machine, with a bar; return their path.
 
@@ -89,24 +111,8 @@ def fetch(spec: ModelSpec) -> str:
 
     if spec.bundled and (path := find(spec)):
         return str(path)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    job = download(spec)
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(f"checking {spec.title}", total=None)
-        while True:
-            try:
-                step = next(job)
-            except StopIteration as end:
-                return str(end.value)
-            bar.update(
-                task, completed=step.done, total=step.total or None, description=step.message
-            )
+    units = (DownloadColumn(), TransferSpeedColumn())
+    return str(follow(download(spec), *units, start=f"checking {spec.title}"))
 
 
 def load(
@@ -114,13 +120,8 @@ def load(
 ) -> "Predictor":
     """The predictor of a command; its weights are fetched first if they are not here."""
     from napari_sam import load_predictor
-    from napari_sam.core.engines import check_choice
-    from napari_sam.core.weights import find
 
-    spec = get_spec(model)
-    check_choice(backend.value, precision.value, device=device)  # before a download
-    if weights is None and find(spec) is None:
-        fetch(spec)
+    _prepare(model, weights, device, precision, backend)
     return load_predictor(
         model,
         weights=weights,
@@ -128,6 +129,19 @@ def load(
         precision=precision.value,  # type: ignore[arg-type]
         backend=backend.value,
     )
+
+
+def _prepare(
+    model: str, weights: Path | None, device: str, precision: Precision, backend: Backend
+) -> None:
+    """Have the weights on this machine; what cannot work is said before a download."""
+    from napari_sam.core.engines import check_choice
+    from napari_sam.core.weights import find
+
+    spec = get_spec(model)
+    check_choice(backend.value, precision.value, device=device)
+    if weights is None and find(spec) is None:
+        fetch(spec)
 
 
 @dataclass(frozen=True)
@@ -143,6 +157,15 @@ class Engine:
     def load(self) -> "Predictor":
         """The predictor."""
         return load(self.model, self.weights, self.device, self.precision, self.backend)
+
+    def choice(self) -> "PredictorSource":
+        """The same as a value that can be sent to other processes; its weights are here."""
+        from napari_sam.volume.model import ModelChoice
+
+        _prepare(self.model, self.weights, self.device, self.precision, self.backend)
+        path = str(self.weights) if self.weights else None
+        precision: Any = self.precision.value  # refused above where it is no choice
+        return ModelChoice(self.model, path, self.device, precision, self.backend.value)
 
 
 def _megabytes(spec: ModelSpec) -> str:

@@ -6,7 +6,7 @@ Knows the spelling of options; knows neither models nor files.
 from collections.abc import Callable
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -32,6 +32,8 @@ __all__ = [
     "indices",
     "intensity_of",
     "numbers",
+    "switch",
+    "whole",
 ]
 
 VERBOSE = "napari_sam.verbose"
@@ -135,6 +137,16 @@ Force = Annotated[
     bool,
     typer.Option("--force", "-f", metavar="", help="Replace results that are there already."),
 ]
+
+
+def whole(flag: str, least: int, help: str, panel: str, *, metavar: str = "N") -> Any:
+    """An option that takes a whole number."""
+    return typer.Option(flag, metavar=metavar, min=least, help=help, rich_help_panel=panel)
+
+
+def switch(flag: str, help: str, panel: str) -> Any:
+    """An option that takes nothing."""
+    return typer.Option(flag, metavar="", help=help, rich_help_panel=panel)
 
 
 def numbers(text: str, kind: Callable[[str], _Number], *, names: str) -> tuple[_Number, ...]:

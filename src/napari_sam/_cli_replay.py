@@ -62,6 +62,7 @@ def replay(
     from napari_sam import _replay
     from napari_sam._journal import read_journal
     from napari_sam._result_files import check_output, write_labels
+    from napari_sam.progress import finish
 
     if output.suffix.lower() not in (".tif", ".tiff", ".npy"):
         raise typer.BadParameter("the labels go to a .tif or .npy file.", param_hint="--output")
@@ -75,7 +76,7 @@ def replay(
 
         read = _reader(image or Path(lines.source.path), lines.source.shape)
         predictor = load(model, weights, device, precision, backend)
-        document, left_out = _finish(_replay.replay_with(lines, predictor, read))
+        document, left_out = finish(_replay.replay_with(lines, predictor, read))
     provenance = {"journal": journal.name, "model": model or "as in the journal"}
     write_labels(output, _values(document), provenance=provenance)
     for line in left_out:
@@ -104,11 +105,3 @@ def _values(document: "Document") -> "NDArray[np.uint32]":
     labels = document.labels
     assert labels is not None
     return labels.read(tuple(slice(0, n) for n in labels.shape))
-
-
-def _finish(job: Any) -> Any:
-    while True:
-        try:
-            next(job)
-        except StopIteration as end:
-            return end.value

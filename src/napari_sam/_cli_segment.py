@@ -14,27 +14,20 @@ from rich.console import Console
 from rich.table import Table
 
 import napari_sam
-from napari_sam._cli_models import load
+from napari_sam._cli_groups import grouped
+from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
-    Backend,
-    BackendName,
     Channels,
-    Device,
     Force,
     ImagePath,
     IntensityRange,
-    ModelName,
     Overlay,
     PlaneIndex,
-    Precision,
-    PrecisionName,
     Verbose,
-    WeightsPath,
     indices,
     intensity_of,
     numbers,
 )
-from napari_sam.core.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,18 +70,16 @@ LabelsPath = Annotated[
 ]
 
 
+@grouped
 def segment(
     image: ImagePath,
     output: LabelsPath,
+    *,
     point: Points = None,
     negative: Negatives = None,
     box: Boxes = None,
     each: Each = False,
-    model: ModelName = DEFAULT_MODEL,
-    weights: WeightsPath = None,
-    device: Device = "auto",
-    precision: PrecisionName = Precision.EXACT,
-    backend: BackendName = Backend.AUTO,
+    engine: Engine,
     intensity: IntensityRange = "percentile",
     channels: Channels = None,
     plane: PlaneIndex = None,
@@ -127,9 +118,9 @@ def segment(
     _check_places(image, output, overlay, force=force)
     pixels = read_plane(image, indices(plane))
     check_objects(objects, (pixels.shape[0], pixels.shape[1]))
-    predictor = load(model, weights, device, precision, backend)
+    predictor = engine.load()
     prediction, labels, seconds = _predict(predictor, pixels, view, objects)
-    provenance = _provenance(image, plane, predictor, weights, intensity, channels, objects)
+    provenance = _provenance(image, plane, predictor, engine.weights, intensity, channels, objects)
     _write(output, overlay, labels, pixels, view, provenance)
     _tell(output, overlay, predictor, prediction, seconds)
 

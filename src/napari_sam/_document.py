@@ -1,32 +1,19 @@
-"""What an annotation has come to: the draft, the objects, the labels, and how they came about.
+"""What can be done in an annotation, each as one step: prompts, objects, what a brush has drawn.
 
-All that changes goes through here as a :class:`~napari_sam._history.Step`, so that everything can
-be undone in the order in which it happened, and told to a journal. Knows no window and no model.
+Knows no window and no model. How steps are kept, undone and told is the ledger's business.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from napari_sam import _operations as operations
-from napari_sam._annotated import ObjectRecord
-from napari_sam._history import STEPS_KEPT, Draft, History, Step
-from napari_sam._label_edit import LabelEdit, LabelImage
+from napari_sam._history import Draft
+from napari_sam._label_edit import LabelEdit
+from napari_sam._ledger import Facts, Ledger
 from napari_sam._operations import Drawing, Mode, Position, Reshape
 from napari_sam._place import NO_PROMPTS, PromptSet
 from napari_sam.errors import EditError
-
-
-class Recorder(Protocol):
-    """Who is told of everything that happens; a journal on disk."""
-
-    def step(self, step: Step) -> None:
-        """Something was done."""
-        ...
-
-    def turn(self, direction: Literal["undo", "redo"]) -> None:
-        """The last step was taken back, or done again."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -39,39 +26,8 @@ class Made:
     model: str = ""
 
 
-class Document:
-    """One output and its history.
-
-    Parameters
-    ----------
-    labels
-        What is drawn on; may come later (:meth:`attach`), but before the first object.
-    kept
-        How many steps can be undone; None: all.
-    """
-
-    def __init__(self, labels: LabelImage | None = None, *, kept: int | None = STEPS_KEPT) -> None:
-        self.labels = labels
-        self.draft = Draft()
-        self.objects: dict[int, ObjectRecord] = {}
-        self.history = History(kept)
-        self.recorder: Recorder | None = None
-
-    @property
-    def prompts(self) -> PromptSet:
-        """The prompts that are not kept yet."""
-        return self.draft.prompts
-
-    @property
-    def next_number(self) -> int:
-        """The label that a new object gets."""
-        return max(self._labels().highest(), *self.objects, 0, 0) + 1
-
-    def attach(self, labels: LabelImage, *, survey: bool = True) -> None:
-        """Draw on these labels; objects that are there already are listed."""
-        self.labels = labels
-        if survey:
-            self.objects = operations.survey(labels, self._axes())
+class Document(Ledger):
+    """One output and its history."""
 
     # --- the draft ---------------------------------------------------------------------------
 
@@ -111,6 +67,7 @@ class Document:
         mode: Mode = "new",
         target: int | None = None,
         overwrite: bool = False,
+        first: int | None = None,
         axes: tuple[int, int] | None = None,
         clear: bool = True,
         details: Mapping[str, Any] | None = None,
@@ -127,6 +84,8 @@ class Document:
             As new objects, or added to, subtracted from or in place of the object ``target``.
         overwrite
             Whether other objects may lose pixels; never where the labels are locked.
+        first
+            The label of the first new object, if it and the next ones are free; None: after all.
         axes
             Of the plane that was drawn on.
         clear
@@ -144,31 +103,26 @@ class Document:
         EditError
             There is no such object, nothing is left of it, or there is no room for a label.
         """
-        labels = self._labels()
-        overwrite = overwrite and not labels.locked
+        overwrite = overwrite and not self._labels().locked
         if self.draft.opened is not None and clear:
             mode, target = "replace", self.draft.opened
-        facts: dict[int, Made] = {}
+        said = {"mode": mode, "target": target, "overwrite": overwrite, **(details or {})}
+        draft = Draft() if clear else self.draft
         if mode == "new":
-            edit, numbers = operations.put_new(
-                labels, drawing, self.next_number, overwrite=overwrite
-            )
-            facts = {label: made[one - 1] for one, label in numbers.items()}
+            begin = self._first(first, len(made))
+            edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
+            facts: Facts = {label: vars(made[one - 1]) for one, label in numbers.items()}
         else:
             record = self._record(target)
-            edit = operations.put_on(labels, drawing, record, mode, overwrite=overwrite)
-            if mode == "replace":
-                facts = {record.number: made[0]}
-        said = {"mode": mode, "target": target, "overwrite": overwrite, **(details or {})}
-        self._push(
-            "commit",
-            said,
-            draft=Draft() if clear else self.draft,
-            edit=edit,
-            facts={number: vars(fact) for number, fact in facts.items()},
-            axes=axes,
-        )
-        return list(facts) if mode == "new" else [self._record(target).number]
+            edit = operations.put_on(self._labels(), drawing, record, mode, overwrite=overwrite)
+            facts = {record.number: vars(made[0]) if mode == "replace" else {}}
+        self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes)
+        return list(facts)
+
+    def _first(self, wanted: int | None, count: int) -> int:
+        """The label that the first of some new objects gets."""
+        free = wanted is not None and self.objects.keys().isdisjoint(range(wanted, wanted + count))
+        return wanted if free and wanted is not None else self.next_number
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""
@@ -179,7 +133,8 @@ class Document:
         """Take objects out of the labels."""
         records = self._records(numbers)
         edit = operations.replace_labels(self._labels(), records, 0)
-        self._push("delete", {"numbers": [one.number for one in records]}, edit=edit)
+        said = {"numbers": [one.number for one in records]}
+        self._push("delete", said, edit=edit, named=records)
 
     def merge(self, numbers: Iterable[int]) -> int:
         """Make one object of several; the first lends its number, its prompts do not stay.
@@ -195,7 +150,7 @@ class Document:
         into = records[0].number
         edit = operations.replace_labels(self._labels(), records, into)
         said = {"numbers": [one.number for one in records]}
-        self._push("merge", said, edit=edit, facts={into: vars(Made())})
+        self._push("merge", said, edit=edit, named=records, facts={into: vars(Made())})
         return into
 
     def split(self, points: Sequence[Position]) -> list[int]:
@@ -251,7 +206,8 @@ class Document:
             raise EditError(f"A label is a number from 1 to {labels.largest}; it was {new}.")
         edit = operations.replace_labels(labels, [record], new)
         kept = {key: value for key, value in vars(record).items() if key in _FACTS}
-        self._push("renumber", {"number": number, "new": new}, edit=edit, facts={new: kept})
+        said = {"number": number, "new": new}
+        self._push("renumber", said, edit=edit, named=[record], facts={new: kept})
 
     def describe(
         self, numbers: Iterable[int], *, kind: str | None = None, reviewed: bool | None = None
@@ -274,105 +230,6 @@ class Document:
         if not all(0 <= i < n for i, n in zip(pixel, shape, strict=True)):
             return 0
         return int(self.labels.read(tuple(slice(i, i + 1) for i in pixel)).item())
-
-    # --- undo --------------------------------------------------------------------------------
-
-    def undo(self) -> Step | None:
-        """Take the last step back; None if there is none."""
-        step = self.history.undo()
-        if step is not None:
-            self._go(step, 0, step.edit.inverse())
-            self._tell("undo")
-        return step
-
-    def redo(self) -> Step | None:
-        """Do the last undone step again; None if there is none."""
-        step = self.history.redo()
-        if step is not None:
-            self._go(step, 1, step.edit)
-            self._tell("redo")
-        return step
-
-    def apply(self, step: Step) -> None:
-        """Do a step that was done before, as a journal has it."""
-        self.history.push(step)
-        self._go(step, 1, step.edit)
-
-    def _tell(self, direction: Literal["undo", "redo"]) -> None:
-        if self.recorder is not None:
-            self.recorder.turn(direction)
-
-    def _go(self, step: Step, side: int, edit: LabelEdit) -> None:
-        if edit:
-            edit.apply(self._labels())
-        self.draft = step.draft[side]
-        self._set({number: both[side] for number, both in step.objects.items()})
-
-    def _set(self, records: Mapping[int, ObjectRecord | None]) -> None:
-        for number, record in records.items():
-            if record is None:
-                self.objects.pop(number, None)
-            else:
-                self.objects[number] = record
-
-    def _push(
-        self,
-        name: str,
-        details: Mapping[str, Any] | None = None,
-        *,
-        draft: Draft | None = None,
-        edit: LabelEdit | None = None,
-        facts: Mapping[int, Mapping[str, Any]] | None = None,
-        axes: tuple[int, int] | None = None,
-        written: bool = False,
-    ) -> None:
-        """Do something: write the pixels, set the records, remember, tell."""
-        edit = edit or LabelEdit()
-        records: dict[int, ObjectRecord | None] = {}
-        if edit:
-            if not written:
-                edit.apply(self._labels())
-            records = operations.measure(self._labels(), edit, self.objects, axes or self._axes())
-        for number, fact in (facts or {}).items():
-            record = records.get(number, self.objects.get(number))
-            if record is not None:
-                records[number] = record.changed(**fact)
-        before = {number: self.objects.get(number) for number in records}
-        self._set(records)
-        drafts = (self.draft, self._still_open(draft or self.draft))
-        self.draft = drafts[1]
-        pairs = {n: (before[n], after) for n, after in records.items() if before[n] != after}
-        step = Step(name, drafts, pairs, edit, details or {})
-        self.history.push(step)
-        if self.recorder is not None:
-            self.recorder.step(step)
-
-    def _still_open(self, draft: Draft) -> Draft:
-        """An object that is gone cannot be replaced any more."""
-        gone = draft.opened is not None and draft.opened not in self.objects
-        return replace(draft, opened=None) if gone else draft
-
-    def _labels(self) -> LabelImage:
-        if self.labels is None:
-            raise EditError("There are no labels yet: keep an object first.")
-        return self.labels
-
-    def _axes(self) -> tuple[int, int]:
-        ndim = len(self._labels().shape)
-        return (ndim - 2, ndim - 1)
-
-    def _record(self, number: int | None) -> ObjectRecord:
-        if number is None:
-            raise EditError("Select an object first: key S over it, or a row of the table.")
-        if number not in self.objects:
-            raise EditError(f"There is no object {number} (any more).")
-        return self.objects[number]
-
-    def _records(self, numbers: Iterable[int]) -> list[ObjectRecord]:
-        records = [self._record(number) for number in dict.fromkeys(numbers)]
-        if not records:
-            raise EditError("Select an object first: key S over it, or a row of the table.")
-        return records
 
 
 _FACTS = ("score", "kind", "reviewed", "prompts", "candidate", "model")

@@ -2,12 +2,10 @@
 
 Knows files and steps; knows no window. A line is handed to the operating system before the step is
 over, so that killing the program loses nothing; :meth:`Journal.sync` sees to it that a power cut
-does not either. A last line that was torn is ignored when the journal is read again.
-
-The folder is ``<image>.napari-sam`` beside the image or, where that cannot be, in the user's data.
+does not either. A line is written whole or not at all.
 """
 
-import hashlib
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,56 +16,27 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import platformdirs
 from filelock import FileLock, Timeout
 
-from napari_sam._document import Document
-from napari_sam._history import STEPS_KEPT, Step
-from napari_sam._label_edit import LabelImage, difference, edit_from_json, edit_to_json
-from napari_sam._step_json import step_from_json, step_to_json
+from napari_sam._history import Step
+from napari_sam._journal_lines import (
+    FORMAT,
+    SUFFIX,
+    VERSION,
+    Lines,
+    newest,
+    read_journal,
+    restore,
+)
+from napari_sam._label_edit import LabelImage, difference, edit_to_json
+from napari_sam._source import Source
+from napari_sam._step_json import step_to_json
 from napari_sam.errors import JournalError
 
-FORMAT = "napari-sam journal"
-VERSION = 1
-SUFFIX = ".jsonl"
-FOLDER_SUFFIX = ".napari-sam"
+__all__ = ["Journal", "Lines", "Source", "newest", "read_journal", "restore"]
+
+DAMAGED_SUFFIX = ".damaged"
 LARGEST_BASE = 1 << 26  # pixels
-UNSAFE = '<>:"/\\|?* '
-
-
-@dataclass(frozen=True)
-class Source:
-    """The image that is annotated, as far as a journal must know it.
-
-    Attributes
-    ----------
-    name, path
-        Of the layer, and of its file; empty where there is none.
-    shape, dtype
-        Of the whole array, without colours.
-    fingerprint
-        Tells its pixels from those of other images of the same name.
-    """
-
-    name: str
-    path: str = ""
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    fingerprint: str = ""
-
-    def folder(self) -> Path:
-        """Where its journals belong: beside the image if that can be written."""
-        path = Path(self.path) if self.path else None
-        if path is not None and path.parent.is_dir() and os.access(path.parent, os.W_OK):
-            return path.with_name(path.name + FOLDER_SUFFIX)
-        name = "".join("_" if letter in UNSAFE else letter for letter in self.name)[:60]
-        known = json.dumps([self.path, self.name, self.shape, self.dtype])
-        digest = hashlib.sha256(known.encode()).hexdigest()[:12]
-        return Path(platformdirs.user_data_dir("napari-sam")) / "projects" / f"{name}-{digest}"
-
-    def is_same(self, other: "Source") -> bool:
-        """Whether a journal of the other image fits this one."""
-        return (self.shape, self.fingerprint) == (other.shape, other.fingerprint)
 
 
 @dataclass
@@ -104,39 +73,63 @@ class Journal:
     def base(self, labels: LabelImage) -> None:
         """Labels that were there before the first step."""
         if np.prod(labels.shape, dtype=float) > LARGEST_BASE:
-            self._fail("the labels that are there already are too large for it")
+            self.fail("the labels that are there already are too large for it")
             return
         values = labels.read(tuple(slice(0, n) for n in labels.shape))
         self._write({"do": "base", "edit": edit_to_json(difference(values * 0, values))})
 
     def sync(self) -> None:
-        """Wait until the disk has it all. May be slow; may be called in another thread."""
-        file = self._file
-        if file is not None and not file.closed:
-            os.fsync(file.fileno())
-
-    def close(self) -> None:
-        """No more lines will come."""
-        if self._file is not None:
-            self.sync()
-            self._file.close()
-        if self._lock is not None:
-            self._lock.release()
-        self._file = self._lock = None
-
-    def open_again(self, length: int) -> None:
-        """Go on with a journal that was read, after its last whole line.
+        """Wait until the disk has it all. May be slow; may be called in another thread.
 
         Raises
         ------
         OSError
-            Another session goes on with it.
+            The disk does not take it.
         """
-        assert self.path is not None
-        self._take(self.path)
-        self._file = self.path.open("r+b", buffering=0)
-        self._file.truncate(length)
-        self._file.seek(length)
+        file = self._file
+        if file is not None and not file.closed:
+            with contextlib.suppress(ValueError):  # closed meanwhile
+                os.fsync(file.fileno())
+
+    def close(self) -> None:
+        """No more lines will come. A disk that is gone does not hinder it."""
+        file, lock = self._file, self._lock
+        for end in (self.sync, None if file is None else file.close):
+            try:
+                if end is not None:
+                    end()
+            except OSError as error:
+                self.fail(str(error))
+        self._file = self._lock = None
+        if lock is not None:
+            lock.release()
+
+    def open_again(self, lines: Lines) -> None:
+        """Go on with a journal that was read, after its last whole line.
+
+        What comes after a damaged line is set aside, beside the journal.
+
+        Raises
+        ------
+        OSError
+            It cannot be written.
+        JournalError
+            Another session goes on with it, or has done so since it was read.
+        """
+        self.path = lines.path
+        self._take(lines.path)
+        try:
+            file = self._file = lines.path.open("r+b", buffering=0)
+            if os.fstat(file.fileno()).st_size != lines.size:
+                raise JournalError(f"Another window has added to {lines.path} meanwhile.")
+            if lines.damaged:
+                _set_aside(lines)
+            file.truncate(lines.length)
+            file.seek(lines.length)
+        except (OSError, JournalError):
+            self.close()
+            raise
+        self.lines = len(lines.records)
 
     def _write(self, value: Mapping[str, Any]) -> None:
         if self.failed:
@@ -146,19 +139,27 @@ class Journal:
                 self._begin()
             self._append({**value, "time": _now()})
         except (OSError, JournalError) as error:
-            self._fail(str(error))
+            self.fail(str(error))
         else:
             self.lines += 1
 
-    def _fail(self, why: str) -> None:
-        self.failed = True
-        if self.on_failure is not None:
+    def fail(self, why: str) -> None:
+        """The disk takes no more lines: said once."""
+        told, self.failed = self.failed, True
+        if self.on_failure is not None and not told:
             self.on_failure(f"The journal is not written any more ({why}): save often.")
 
     def _append(self, value: Mapping[str, Any]) -> None:
         assert self._file is not None
         line = json.dumps(value, separators=(",", ":"), default=_plain) + "\n"
-        self._file.write(line.encode())
+        left, start = memoryview(line.encode()), self._file.tell()
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):  # a torn last line is not read
+                self._file.truncate(start)
+            raise
 
     def _begin(self) -> None:
         path = self.path or _free_name(self.source.folder())
@@ -178,118 +179,13 @@ class Journal:
             raise JournalError(f"Another window goes on with {path}.") from error
 
 
-@dataclass(frozen=True)
-class Lines:
-    """What a journal says.
-
-    Attributes
-    ----------
-    source
-        Its image.
-    records
-        All whole lines after the header.
-    length
-        Bytes of the whole lines; what comes after is torn.
-    """
-
-    path: Path
-    source: Source
-    records: tuple[dict[str, Any], ...]
-    length: int
-
-    @property
-    def steps(self) -> int:
-        """How many things were done."""
-        return sum(record.get("do") == "step" for record in self.records)
-
-    @property
-    def last(self) -> str:
-        """When the last line was written, ISO 8601."""
-        return str(self.records[-1]["time"]) if self.records else ""
-
-
-def read_journal(path: str | Path) -> Lines:
-    """Read a journal; a torn last line is left out.
-
-    Raises
-    ------
-    JournalError
-        The file cannot be read, or it is no journal that this version knows.
-    """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise JournalError(f"{path} cannot be read: {error}") from error
-    values: list[dict[str, Any]] = []
-    length = 0
-    for line in data.splitlines(keepends=True):
-        try:
-            value = json.loads(line) if line.endswith(b"\n") else None
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            break
-        values.append(value)
-        length += len(line)
-    if not values or values[0].get("format") != FORMAT:
-        raise JournalError(f"{path} is no journal of napari-sam.")
-    if values[0].get("version") != VERSION:
-        raise JournalError(
-            f"{path} has version {values[0].get('version')}; this napari-sam reads {VERSION}."
-        )
-    image = values[0]["image"]
-    source = Source(**{**image, "shape": tuple(image["shape"])})
-    return Lines(path, source, tuple(values[1:]), length)
-
-
-def restore(lines: Lines, labels: LabelImage, *, kept: int | None = STEPS_KEPT) -> Document:
-    """The document as it was when the last whole line was written.
-
-    Parameters
-    ----------
-    lines
-        What the journal says.
-    labels
-        Empty labels with the image's pixels: they are drawn on.
-
-    Raises
-    ------
-    JournalError
-        The labels do not have the image's pixels.
-    """
-    if tuple(labels.shape) != lines.source.shape:
-        raise JournalError(
-            f"{lines.path} is of an image with {lines.source.shape} pixels, these labels have"
-            f" {tuple(labels.shape)}."
-        )
-    document = Document(labels, kept=kept)
-    for record in lines.records:
-        match record["do"]:
-            case "step":
-                document.apply(step_from_json(record, document.draft, document.objects))
-            case "undo":
-                document.undo()
-            case "redo":
-                document.redo()
-            case "base":
-                edit_from_json(record["edit"]).apply(labels)
-                document.attach(labels)
-    return document
-
-
-def newest(source: Source) -> Lines | None:
-    """The journal of an image that was written last, if it says anything and nobody is at it."""
-    folder = source.folder()
-    for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):
-        try:
-            with FileLock(f"{path}.lock", timeout=0):
-                lines = read_journal(path)
-        except (Timeout, JournalError, OSError):
-            continue
-        if lines.steps and source.is_same(lines.source):
-            return lines
-    return None
+def _set_aside(lines: Lines) -> None:
+    """Keep the damaged line and those after it, for people."""
+    with lines.path.open("rb") as file, lines.path.with_suffix(DAMAGED_SUFFIX).open("ab") as kept:
+        file.seek(lines.length)
+        kept.write(file.read())
+        kept.flush()
+        os.fsync(kept.fileno())
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam._document import Document
-from napari_sam._journal import Journal, Lines, Source, newest, restore
+from napari_sam._journal import DAMAGED_SUFFIX, Journal, Lines, Source, newest, restore
 from napari_sam._label_edit import ArrayLabels, enclosing
 from napari_sam._session import Session
 from napari_sam.errors import NapariSamError
@@ -101,7 +101,7 @@ class Keeper:
         session = self.session
         journal = Journal(lines.source, lines.path, on_failure=session.say)
         try:
-            journal.open_again(lines.length)
+            journal.open_again(lines)
         except (NapariSamError, OSError) as error:
             session.say(f"Not restored: {error}")
             return
@@ -115,11 +115,14 @@ class Keeper:
             labels.write(region, document.labels.read(region))
         document.labels = journal.labels = labels
         document.recorder = journal
-        journal.lines = len(lines.records)
         self._journals.append(journal)
         self._offer(None)
         session.load(document)
-        session.say(f"Restored: {len(document.objects)} objects, and all steps can be undone.")
+        said = f"Restored: {len(document.objects)} objects, and all steps can be undone."
+        if lines.damaged:
+            said += f" A damaged line and {lines.lost} after it are not: they are kept in"
+            said += f" {lines.path.with_suffix(DAMAGED_SUFFIX)}."
+        session.say(said)
 
     def close(self) -> None:
         """The window is gone."""

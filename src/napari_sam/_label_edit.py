@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
+from napari_sam.errors import EditError
+
 Region = tuple[slice, ...]
 MOST_COUNTED = 1 << 22  # numbers up to it are counted, not sorted
 
@@ -116,10 +118,20 @@ class LabelEdit:
         )
 
     def apply(self, labels: LabelImage) -> None:
-        """Write it, but only where a pixel still has the label that it is expected to have."""
+        """Write it, but only where a pixel still has the label that it is expected to have.
+
+        Raises
+        ------
+        EditError
+            It is of labels of another shape.
+        """
         if not self.changes:
             return
-        region = self.region
+        region, shape = self.region, labels.shape
+        if len(region) != len(shape) or any(
+            part.start < 0 or part.stop > n for part, n in zip(region, shape, strict=True)
+        ):
+            raise EditError(f"The change lies outside the labels, which have {shape} pixels.")
         values = labels.read(region)
         old = values.copy()
         for one in self.changes:

@@ -4,7 +4,7 @@ Knows arrays and records; writes nothing, remembers nothing. Shapes are changed 
 the two axes of the plane in which the object was made; islands are those of the whole object.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -15,6 +15,7 @@ from scipy import ndimage
 from napari_sam._annotated import ObjectRecord
 from napari_sam._label_edit import (
     MOST_COUNTED,
+    Change,
     LabelEdit,
     LabelImage,
     Region,
@@ -70,11 +71,7 @@ def put_new(
     before = labels.read(drawing.region)
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
     found = [int(n) for n in distinct(free.ravel())[0] if n]
-    if first + len(found) - 1 > labels.largest:
-        raise EditError(
-            f"There is no room for label {first + len(found) - 1}: these labels end at"
-            f" {labels.largest}. Choose another output."
-        )
+    _require_room(labels, first + len(found) - 1)
     new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
     new[found] = np.arange(first, first + len(found))
     after = np.where(free != 0, new[free], before)
@@ -122,7 +119,8 @@ def split(
     Raises
     ------
     EditError
-        Fewer than two points lie on different pixels of the object.
+        Fewer than two points lie on different pixels of the object, or the dtype of the labels has
+        no room.
     """
     from skimage.segmentation import watershed
 
@@ -141,6 +139,7 @@ def split(
         raise EditError(
             f"To split object {record.number}, put two or more points on it, one on each part."
         )
+    _require_room(labels, first + count - 2)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
     parts = watershed(-depth, markers, mask=mask)
     numbers = np.array([0, record.number, *range(first, first + count - 1)], before.dtype)
@@ -193,36 +192,58 @@ def measure(
     edit: LabelEdit,
     known: Mapping[int, ObjectRecord],
     axes: tuple[int, int],
+    *,
+    named: Iterable[int] = (),
 ) -> dict[int, ObjectRecord | None]:
     """Records of all objects that an edit has touched, after it was written; None: it is gone.
 
-    ``axes`` are those of records that were not known.
+    Parameters
+    ----------
+    known
+        Records before the edit; others may have drawn since, without a word.
+    axes
+        Of records that were not known.
+    named
+        Objects that are looked at whether the edit has touched them or not.
     """
-    found: dict[int, ObjectRecord | None] = {}
-    gains: dict[int, list[Region]] = {}
-    balance: dict[int, int] = {}
-    losers = set()
+    gains: dict[int, list[Change]] = {}
+    losses: dict[int, list[Change]] = {number: [] for number in named if number in known}
     for one in edit.changes:
-        if one.after:
-            gains.setdefault(one.after, []).append(one.region)
-            balance[one.after] = balance.get(one.after, 0) + one.count
         if one.before:
-            losers.add(one.before)
-            balance[one.before] = balance.get(one.before, 0) - one.count
-    for number, change in balance.items():
-        record = known.get(number)
-        regions = gains.get(number, []) + ([] if record is None else [record.slices])
-        area = change + (0 if record is None else record.area)
-        if area <= 0 or not regions:
+            losses.setdefault(one.before, []).append(one)
+        if one.after:
+            gains.setdefault(one.after, []).append(one)
+    found: dict[int, ObjectRecord | None] = {}
+    for number in dict.fromkeys((*losses, *gains)):
+        record, gained = known.get(number), gains.get(number, [])
+        regions = [one.region for one in gained] + ([] if record is None else [record.slices])
+        area = sum(one.count for one in gained) + (0 if record is None else record.area)
+        region = enclosing(regions) if regions else None
+        if number in losses and region is not None:
+            area, region = _look(labels, number, region, (*gained, *losses[number]))
+        if region is None:
             found[number] = None
             continue
-        region = enclosing(regions)
-        if number in losers:
-            region = _tight(labels.read(region) == number, region)
         place = tuple((part.start, part.stop) for part in region)
         made = record or ObjectRecord(number, area, place, axes)
         found[number] = replace(made, area=area, region=place)
     return found
+
+
+def _look(
+    labels: LabelImage, number: int, region: Region, changes: Iterable[Change]
+) -> tuple[int, Region | None]:
+    """Pixels and bounding box of an object within a region; somebody else may have erased it.
+
+    ``changes`` count as written: of some strokes napari tells before it writes them.
+    """
+    mask = labels.read(region) == number
+    for one in changes:
+        both = _common(one.region, region)
+        changed = one.mask[_inside(both, one.region)]
+        mask[_inside(both, region)][changed] = one.after == number
+    area = int(mask.sum())
+    return area, _tight(mask, region) if area else None
 
 
 def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]:
@@ -327,6 +348,12 @@ def _tight(mask: NDArray[np.bool_], region: Region) -> Region:
     )
 
 
+def _common(one: Region, other: Region) -> Region:
+    """Where two regions overlap; of length 0 along axes on which they do not."""
+    pairs = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)]
+    return tuple(slice(start, max(start, stop)) for start, stop in pairs)
+
+
 def _inside(part: Region, whole: Region) -> Region:
     pairs = zip(part, whole, strict=True)
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
@@ -334,6 +361,14 @@ def _inside(part: Region, whole: Region) -> Region:
 
 def _start(region: Region) -> tuple[int, ...]:
     return tuple(int(part.start) for part in region)
+
+
+def _require_room(labels: LabelImage, last: int) -> None:
+    if last > labels.largest:
+        raise EditError(
+            f"There is no room for label {last}: these labels end at {labels.largest}. Choose"
+            " another output."
+        )
 
 
 def _nothing_left(number: int) -> EditError:

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam._preload import gentle_import
-from napari_sam.core.engines import Backend, Precision
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.registry import DEFAULT_MODEL, get_spec
+from napari_sam.core.registry import get_spec
 from napari_sam.core.weights import find
 from napari_sam.progress import Progress
+from napari_sam.volume.model import ModelChoice as ModelChoice  # what a request asks for
 
 if TYPE_CHECKING:
     from napari_sam.core.predictor import ImageEmbedding, MaskPrediction
@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 EMBEDDINGS_KEPT = 8
 PREDICTORS_KEPT = 2
 STEPS = 4
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """Which model runs, and how: what :func:`napari_sam.load_predictor` takes."""
-
-    name: str = DEFAULT_MODEL
-    weights: str | None = None
-    device: str = "auto"
-    precision: Precision = "exact"
-    backend: Backend = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,15 +226,7 @@ def _sha256(path: str | Path | None) -> str:
 
 def _load(choice: ModelChoice) -> PromptablePredictor:
     with gentle_import():
-        from napari_sam.core.predictor import load_predictor
-
-    return load_predictor(
-        choice.name,
-        weights=choice.weights,
-        device=choice.device,
-        precision=choice.precision,
-        backend=choice.backend,
-    )
+        return choice.load_anew()
 
 
 predictors = PredictorPool()

@@ -50,6 +50,7 @@ class Prompting(Workplace):
         if plane is not None and plane.key == same:
             return
         self.plane, self.no_plane = plane, reason
+        self._forget_hover()
         self._show(None)
         if self.prompts or plane is None:
             self.refresh()
@@ -144,7 +145,9 @@ class Prompting(Workplace):
         )
 
     def _forget_hover(self) -> None:
-        self._hovered = 0
+        if self._hovered:  # its answer is on the way, and of no use
+            self.generation += 1
+            self._hovered = 0
         if self.hover_response is not None:
             self.hover_response = None
             self.preview_changed.emit()

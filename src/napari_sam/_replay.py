@@ -109,6 +109,7 @@ def _keep(
         mode=details["mode"],
         target=details["target"],
         overwrite=details["overwrite"],
+        first=min((n for n, (before, _) in step.objects.items() if before is None), default=None),
         axes=plane.axes,
         details={key: details[key] for key in ("each", "candidate", "plane", "intensity")},
     )

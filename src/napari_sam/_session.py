@@ -6,19 +6,18 @@ a ``Document``, one for each output; this class asks the model and tells everybo
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_sam._document import Document, Made
+from napari_sam._drawing import Objects, drawing_of, in_all_axes
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._operations import Drawing, Mode
 from napari_sam._place import PromptSet
-from napari_sam._predict import MaskPatch, ModelChoice, Plane, paint
+from napari_sam._predict import MaskPatch, ModelChoice, Plane
 from napari_sam._prompting import Prompting, Tool
 from napari_sam._workplace import READY, IntensityChoice, LayerRef, size_note
 from napari_sam.errors import NapariSamError
@@ -54,19 +53,6 @@ STEP_TITLES = {
     "renumber": "the new number",
     "describe": "class or review",
 }
-
-
-@dataclass(frozen=True, eq=False)
-class Objects:
-    """Several objects of a plane at once: ``canvas`` (h, w) with numbers 1 to n, and their scores.
-
-    ``offset``: the pixel (y, x) of the plane where the canvas begins.
-    """
-
-    plane: Plane
-    offset: tuple[int, int]
-    canvas: NDArray[Any]
-    scores: tuple[float, ...]
 
 
 class Session(Prompting):
@@ -229,7 +215,7 @@ class Session(Prompting):
             plane = objects.plane
             numbers.extend(
                 self.document.commit(
-                    Drawing(*_in_all_axes(plane, objects.offset, objects.canvas)),
+                    Drawing(*in_all_axes(plane, objects.offset, objects.canvas)),
                     [Made(score=score, model=self.model.name) for score in objects.scores],
                     overwrite=overwrite,
                     axes=plane.axes,
@@ -364,19 +350,3 @@ class Session(Prompting):
             self.refresh()
         else:
             self.prompts_changed.emit()
-
-
-def drawing_of(plane: Plane, patches: Sequence[MaskPatch]) -> Drawing:
-    """Patches of a plane as masks 1 to n; where they overlap, the better score stays on top."""
-    offset, canvas = paint(patches, range(1, len(patches) + 1), np.uint32)
-    return Drawing(*_in_all_axes(plane, offset, canvas))
-
-
-def _in_all_axes(
-    plane: Plane, offset: tuple[int, int], canvas: NDArray[Any]
-) -> tuple[tuple[int, ...], NDArray[Any]]:
-    """A canvas (h, w) of a plane with the axes that the image has."""
-    start, shape = list(plane.index), [1] * len(plane.index)
-    for axis, first, length in zip(plane.axes, offset, canvas.shape, strict=True):
-        start[axis], shape[axis] = first, length
-    return tuple(start), canvas.reshape(shape)

@@ -168,14 +168,10 @@ class LoadedModel:
 
     def identity(self) -> dict[str, Any]:
         """What decides its results; the same as the command line says."""
-        from dataclasses import asdict
-
-        from napari_sam.volume.model import ModelChoice as ForJobs
-
         if not isinstance(self.loader, PredictorPool):  # a predictor that was given, in tests
             return {"name": self.choice.name, "precision": self.choice.precision}
         known = self.loader.weights(self.choice).removeprefix("sha256:")
         if not known:
-            return ForJobs(**asdict(self.choice)).identity()
+            return self.choice.identity()
         choice = self.choice
         return {"name": choice.name, "weights_sha256": known, "precision": choice.precision}

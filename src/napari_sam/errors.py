@@ -8,11 +8,13 @@
     ├── ModelError
     │   ├── UnknownModelError(LookupError)  lists the known names
     │   └── WeightsError                    hash, keys or sizes do not fit: says which
+    ├── TrainingError(ValueError)           labelled images or settings that nothing can learn from
     ├── EditError(ValueError)               an object cannot be edited so: why, what to do
     ├── StoreError
     │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
     │   ├── StoreIncompleteError            n of m tiles missing: how to resume
     │   └── JournalError                    the file is no journal, or of another image
+    ├── ClusterError                        no scheduler, no worker, or one that cannot work
     ├── OutOfMemoryError(MemoryError)       suggests a smaller model or tile
     └── MissingExtraError(ImportError)      the exact pip line
 
@@ -45,6 +47,10 @@ class WeightsError(ModelError):
     """A weights file is missing, damaged, or does not fit the architecture."""
 
 
+class TrainingError(NapariSamError, ValueError):
+    """Images, labels or settings that training cannot begin or go on with; says what to do."""
+
+
 class EditError(NapariSamError, ValueError):
     """An object cannot be edited in this way; the message says why and what to do."""
 
@@ -65,9 +71,28 @@ class JournalError(StoreError):
     """A journal cannot be read, or belongs to another image."""
 
 
+class ClusterError(NapariSamError):
+    """Other machines cannot be used; the message says why and what to do."""
+
+
 class OutOfMemoryError(NapariSamError, MemoryError):
     """The device ran out of memory; the message suggests a smaller model or image."""
 
 
 class MissingExtraError(NapariSamError, ImportError):
     """An optional dependency is not installed; the message gives the pip line."""
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingExtraError:
+    """The error that says how an extra of ours is installed.
+
+    Parameters
+    ----------
+    what
+        What was wanted, for the beginning of the sentence.
+    package, extra
+        What is missing, and the extra that brings it.
+    """
+    return MissingExtraError(
+        f'{what}: {package} is needed: pip install "napari-sam[{extra}]", from this repository.'
+    )

@@ -1,5 +1,6 @@
 """Predictors for tests of the automatic generator, which answer at low resolution as SAM does."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,16 +53,16 @@ class Blobs:
         return MaskPrediction(logits.astype(np.float32), scores, frame)
 
 
-@dataclass
-class Truth:
-    """Answers with the very object of a label image that a point lies on, in each candidate."""
+class Parts(ABC):
+    """Answers a point with the part of the image that it lies on, in each candidate."""
 
-    labels: np.ndarray
-    asked: int = 0
+    @abstractmethod
+    def parts(self, embedding: ImageEmbedding) -> np.ndarray:
+        """Numbers (H, W) of the parts; 0 is none."""
 
-    def encode(self, image: np.ndarray, *, intensity: str = "percentile") -> ImageEmbedding:
-        size = np.shape(image)[:2]
-        return ImageEmbedding(torch.zeros(1), None, Frame(size, size, size, 1), "truth")
+    def scores(self, sizes: np.ndarray) -> np.ndarray:
+        """What is expected of masks of so many pixels."""
+        return np.where(sizes > 0, 0.95, 0.1)
 
     def decode(
         self,
@@ -71,13 +72,28 @@ class Truth:
         multimask: bool = True,
         least_score: float | None = None,
     ) -> MaskPrediction:
-        self.asked += prompts.n_objects
-        y, x = np.floor(prompts.points[:, 0] + 0.5).astype(int).T
-        on = self.labels[y, x]
-        masks = (self.labels == on[:, None, None]) & (on > 0)[:, None, None]
-        scores = np.where(on > 0, 0.95, 0.1)[:, None].astype(np.float32)
+        parts = self.parts(embedding)
+        first = (prompts.points[:, 0] + 0.5) * embedding.frame.scale - 0.5
+        y, x = np.floor(first + 0.5).astype(int).T
+        at = parts[np.minimum(y, len(parts) - 1), np.minimum(x, len(parts[0]) - 1)]
+        masks = (parts == at[:, None, None]) & (at > 0)[:, None, None]
+        scores = self.scores(masks.sum((1, 2)))[:, None].astype(np.float32)
         logits = np.where(masks, 10, -10).astype(np.float32)[:, None]
         return MaskPrediction(logits, scores, embedding.frame)
+
+
+@dataclass
+class Truth(Parts):
+    """Answers with the very object of a label image that a point lies on."""
+
+    labels: np.ndarray
+
+    def encode(self, image: np.ndarray, *, intensity: str = "percentile") -> ImageEmbedding:
+        size = np.shape(image)[:2]
+        return ImageEmbedding(torch.zeros(1), None, Frame(size, size, size, 1), "truth")
+
+    def parts(self, embedding: ImageEmbedding) -> np.ndarray:
+        return self.labels
 
 
 def discs(size: tuple[int, int], step: int, radius: float, *, seed: int = 0) -> np.ndarray:

@@ -12,12 +12,12 @@ from torch import Tensor
 from napari_sam.core import packed_micro
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.modeling.micro import MicroSam
+from napari_sam.core.network import load_model
 from napari_sam.core.packed_micro import PackedMicroSam, pack_micro
 from napari_sam.core.packed_micro_encoder import attend_in_slabs, pack_micro_encoder
 from napari_sam.core.predictor import load_predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
-from napari_sam.core.weights import load_model
 from tests.core.modeling.test_micro import SMALL
 
 CANVAS = (48, 80)

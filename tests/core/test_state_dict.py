@@ -16,9 +16,9 @@ from torch import Tensor
 from napari_sam.core.architecture import SamConfig, ViTConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.modeling.sam import Sam, build_sam
+from napari_sam.core.network import load_model, load_state
 from napari_sam.core.registry import ModelSpec, get_spec
 from napari_sam.core.state_dict import build_empty, load_into, read_state_file
-from napari_sam.core.weights import load_model, load_state
 from napari_sam.errors import WeightsError
 from tests.core.http_server import FileServer
 

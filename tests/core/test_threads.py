@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -98,11 +99,45 @@ def test_pieces_run_side_by_side_on_one_thread_each() -> None:
         side_by_side([job] * 4, count=2)
     assert seen == [(1, True)] * 4
     assert torch.get_num_threads() == threads
-    fresh: list[int] = []
-    thread = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert fresh == [threads]  # a worker's number is not what other threads begin with
+
+
+@pytest.mark.parametrize(
+    "first", ["side_by_side([piece] * 4)", "share_out([piece] * 4)"], ids=["side", "click"]
+)
+def test_a_workers_number_is_not_what_other_threads_begin_with(first: str) -> None:
+    code = f"""if True:
+        import threading, torch
+        from napari_sam.core.threads import share_out, side_by_side
+        torch.set_num_threads(2)
+        piece = lambda: None
+        {first}
+        print(torch.get_num_threads())
+        thread = threading.Thread(target=lambda: print(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    """
+    assert in_a_new_process(code).split() == ["2", "2"]
+
+
+@pytest.mark.parametrize("outer", [in_one_thread, lambda job: side_by_side([job] * 4, count=2)])
+@pytest.mark.parametrize(
+    "inner", [share_out, lambda jobs: side_by_side(jobs, count=2)], ids=["click", "side"]
+)
+def test_pieces_within_a_piece_run_there(
+    outer: Callable[[Callable[[], None]], None],
+    inner: Callable[[list[Callable[[], None]]], None],
+) -> None:
+    seen: list[bool] = []
+
+    def job() -> None:
+        me = threading.current_thread()
+        inner([lambda: seen.append(threading.current_thread() is me)] * 2)
+
+    outside = threading.Thread(target=outer, args=(job,), daemon=True)  # a deadlock is a failure
+    outside.start()
+    outside.join(20)
+    assert len(seen) in (2, 8)
+    assert all(seen)
 
 
 def test_the_first_error_of_the_pieces_is_raised_when_all_have_ended() -> None:

@@ -6,6 +6,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from napari_sam.core import upscale
 from napari_sam.core.frame import Frame
 from napari_sam.core.predictor import MaskPrediction
 from napari_sam.core.regions import tight_region
@@ -17,24 +18,8 @@ from napari_sam.core.upscale import (
     restore_region,
     rows,
 )
-
-SIDES = st.integers(1, 400)
-SHAPES = [
-    {"least": 128, "most": 128, "multiple": 128, "mask_stride": 4},
-    {"least": 64, "most": 256, "multiple": 16, "mask_stride": 4},
-    {"least": 1, "most": 400, "multiple": 1, "mask_stride": 1},
-]
-FRAMES = st.builds(
-    lambda height, width, numbers: Frame.fit((height, width), **numbers),
-    SIDES,
-    SIDES,
-    st.sampled_from(SHAPES),
-)
-
-
-def noise(frame: Frame, seed: int, bias: float = 0.0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return (10 * rng.standard_normal(frame.low_res) + bias).astype(np.float32)
+from napari_sam.errors import OutOfMemoryError
+from tests.core.frames import FRAMES, SHAPES, frames_and_regions, noise
 
 
 def whole(frame: Frame, low: np.ndarray) -> np.ndarray:
@@ -42,15 +27,14 @@ def whole(frame: Frame, low: np.ndarray) -> np.ndarray:
 
 
 @settings(deadline=None)
-@given(FRAMES, st.integers(0, 99), st.data())
-def test_a_region_is_a_piece_of_the_whole(frame: Frame, seed: int, data: st.DataObject) -> None:
+@given(frames_and_regions(), st.integers(0, 99))
+def test_a_region_is_a_piece_of_the_whole(
+    place: tuple[Frame, tuple[slice, slice]], seed: int
+) -> None:
+    frame, region = place
     low = noise(frame, seed)
-    region = []
-    for side in frame.original:
-        start = data.draw(st.integers(0, side - 1))
-        region.append(slice(start, data.draw(st.integers(start + 1, side))))
-    got = restore_region(frame, low, tuple(region))
-    np.testing.assert_allclose(got, whole(frame, low)[tuple(region)], atol=1e-4, rtol=0)
+    got = restore_region(frame, low, region)
+    np.testing.assert_allclose(got, whole(frame, low)[region], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(3001, 700), (64, 64), (1, 900)])
@@ -121,3 +105,15 @@ def test_masks_side_by_side_are_the_whole_ones(
         patch, region = restore_mask(frame, one)
         assert (patch == mask[region]).mean() >= 0.9999 if patch.size else not mask.any()
         assert patch.sum() == pytest.approx(mask.sum(), rel=1e-4)
+
+
+def test_no_memory_while_a_mask_is_drawn_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError("there was no memory for some rows of a mask")
+
+    frame = Frame.fit((50, 70), **SHAPES[0])
+    prediction = MaskPrediction(noise(frame, 0)[None, None], np.ones((1, 1), np.float32), frame)
+    monkeypatch.setattr(upscale, "_threshold", full)
+    for draw in (lambda: prediction.patch(0), lambda: prediction.mask(0), prediction.to_labels):
+        with pytest.raises(OutOfMemoryError, match="smaller model"):
+            draw()

@@ -6,7 +6,7 @@ import pytest
 from napari_sam.core.automatic import collect, select
 from napari_sam.core.params import AutomaticParams
 from napari_sam.evaluation.datasets import Sample
-from napari_sam.evaluation.grids import Comparison, compare, replay, row
+from napari_sam.evaluation.grids import Comparison, Share, compare, replay, row
 from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
 
@@ -47,24 +47,25 @@ def test_a_replay_is_what_the_adaptive_grid_collects(sample, full):
 
 def test_objects_and_masks_are_counted(sample, full):
     found = compare(sample, full, PARAMS)
-    assert (found.objects, found.full, found.adaptive) == (2, 2, 2)
-    assert found.records == len(select(full, PARAMS))
-    assert 0 < found.again < found.records  # the model sees discs in flat places, too
-    assert found.prompts < found.of == 256
+    assert (found.objects, found.found) == (2, Share(2, 2))
+    assert found.again.whole == len(select(full, PARAMS))
+    assert 0 < found.again.value < 1  # the model sees discs in flat places, too
+    assert found.prompts.part < found.prompts.whole == 256
 
 
 def test_an_object_that_only_the_full_grid_finds_lowers_the_recall(full):
     dark = sample_with((10, 10), (30, 40), (50, 10))  # labelled, but a picture without contrast
     hidden = Sample("scene", "fluorescence", "made", np.zeros_like(dark.picture), dark.labels, {})
     found = compare(hidden, full, PARAMS)
-    assert found.adaptive < found.full == 3
-    assert found.recall == found.adaptive / 3
+    assert found.found.part < found.found.whole == 3
+    assert found.found.value == found.found.part / 3
 
 
 def test_counts_add_up():
-    first, second = Comparison(9, 8, 6, 10, 9, 30, 100), Comparison(1, 0, 0, 0, 0, 20, 100)
+    first = Comparison(9, Share(6, 8), Share(9, 10), Share(30, 100))
+    second = Comparison(1, prompts=Share(20, 100))
     total = first + second
-    assert (total.objects, total.recall, total.found_again) == (10, 0.75, 0.9)
-    assert total.prompt_share == 0.25
-    assert second.recall == second.found_again == 1
+    assert (total.objects, total.found.value, total.again.value) == (10, 0.75, 0.9)
+    assert total.prompts.value == 0.25
+    assert second.found.value == second.again.value == 1
     assert row("all", total) == "| all | 10 | 8 | 6 | 75.0% | 90.0% of 10 | 25.0% |"

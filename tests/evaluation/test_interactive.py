@@ -19,9 +19,9 @@ def test_a_perfect_predictor_scores_one_everywhere(chunk):
     results = evaluate_sample(PerfectPredictor(labels), sample_of(labels), params, group="g")
     assert [result.label for result in results] == [1, 2, 3, 4]
     for result in results:
-        assert result.clicks == (1, 1, 1, 1, 1)
+        assert result.clicks == (1,) * 11
         assert (result.oracle, result.box, result.group) == (1, 1, "g")
-        assert result.predicted == (0.75,) * 5
+        assert result.predicted == (0.75,) * 11
         assert result.predicted_box == 0.75
         assert result.area == np.count_nonzero(labels == result.label)
 

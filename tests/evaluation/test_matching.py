@@ -78,7 +78,7 @@ def test_average_precision_by_hand():
 
 def test_two_answers_for_one_object_are_one_hit():
     ranking = rank(np.array([[0.9, 0.95]]), [0.5, 0.4])
-    assert ranking.hits[0].tolist() == [True, False]
+    assert ranking.hits[0] == (True, False)
 
 
 def test_average_precision_pools_images():

@@ -11,7 +11,7 @@ from napari_sam.core.modeling.micro_score_head import ScoreHead
 from napari_sam.errors import ImageError
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.progress import Progress
-from napari_sam.training import __main__ as command
+from napari_sam.training import commands as command
 from napari_sam.training.checkpoint import load_checkpoint, save_checkpoint
 from napari_sam.training.params import ScoreParams, TrainParams
 from napari_sam.training.scores import Evidence, collect_evidence, fit_head, fit_scores
@@ -74,7 +74,7 @@ def test_fitting_keeps_what_the_run_was_trained_with(tmp_path: Path, monkeypatch
         yield Progress(1, 1, "fitted")
 
     monkeypatch.setattr(command, "fit_scores", fit)
-    command.fit_scores_of(tmp_path, MicroSam(SMALL), None, ScoreParams(epochs=5))
+    command._fit_scores_of(tmp_path, MicroSam(SMALL), None, ScoreParams(epochs=5))
     kept = load_checkpoint(file)
     assert kept["params"]["seed"] == 7
     assert kept["score_params"]["epochs"] == 5

@@ -9,12 +9,12 @@ from skimage import measure
 
 from napari_sam.core.frame import Frame
 from napari_sam.core.intensity import to_picture
-from napari_sam.core.predictor import ImageEmbedding, MaskPrediction
-from napari_sam.core.prompts import Prompts
+from napari_sam.core.predictor import ImageEmbedding
+from tests.core.scenes import Parts
 
 
 @dataclass(frozen=True)
-class Greys:
+class Greys(Parts):
     """Picklable source of the predictor; ``name`` tells weights apart."""
 
     name: str = "greys"
@@ -34,23 +34,11 @@ class Greys:
         features = torch.from_numpy(np.stack([grey, parts])[None].astype(np.float32))
         return ImageEmbedding(features, None, Frame(size, size, size, 1), self.name)
 
-    def decode(
-        self,
-        embedding: ImageEmbedding,
-        prompts: Prompts,
-        *,
-        multimask: bool = True,
-        least_score: float | None = None,
-    ) -> MaskPrediction:
-        parts = embedding.features[0, 1].numpy()
-        first = (prompts.points[:, 0] + 0.5) * embedding.frame.scale - 0.5
-        y, x = np.floor(first + 0.5).astype(int).T
-        at = parts[np.minimum(y, len(parts) - 1), np.minimum(x, len(parts[0]) - 1)]
-        masks = (parts == at[:, None, None]) & (at > 0)[:, None, None]
-        sizes = masks.sum((1, 2))
-        scores = np.where(sizes >= self.least, 0.95, 0.1)[:, None].astype(np.float32)
-        logits = np.where(masks, 10, -10).astype(np.float32)[:, None]
-        return MaskPrediction(logits, scores, embedding.frame)
+    def parts(self, embedding: ImageEmbedding) -> np.ndarray:
+        return embedding.features[0, 1].numpy()
+
+    def scores(self, sizes: np.ndarray) -> np.ndarray:
+        return np.where(sizes >= self.least, 0.95, 0.1)
 
 
 def cells(

@@ -187,13 +187,23 @@ def check_output(labels: Labels, image: Image) -> None:
     if is_stored(labels):
         check_stored(labels, image)
         return
-    if labels.multiscale or type(data).__module__.startswith("dask"):
-        raise ImageError(f"{labels.name!r} is read-only (lazy or multiscale): choose another.")
+    if labels.multiscale or type(data).__module__.startswith("dask") or _is_read_only(data):
+        raise ImageError(
+            f"{labels.name!r} is read-only (lazy, multiscale, or opened to be read): choose another"
+            " output, or the new one."
+        )
     if tuple(data.shape) != shape_of(image) or not _same_grid(labels, image):
         raise ImageError(
             f"{labels.name!r} does not have the pixels of {image.name!r} (their shape, scale,"
             " position or rotation differ): choose another output, or the new one."
         )
+
+
+def _is_read_only(data: Any) -> bool:
+    """Whether an array of numpy, or of zarr, refuses to be written."""
+    if isinstance(data, np.ndarray):
+        return not data.flags.writeable
+    return bool(getattr(data, "read_only", False))
 
 
 def _same_grid(labels: Labels, image: Image) -> bool:

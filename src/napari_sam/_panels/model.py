@@ -8,7 +8,8 @@ from superqt import QElidingLabel
 from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._session import Session
 from napari_sam.core.engines import TITLES, Backend, installed_engines, why_not
-from napari_sam.core.registry import MODELS, ModelSpec
+from napari_sam.core.registered import all_models
+from napari_sam.core.registry import ModelSpec
 
 _PRECISIONS = {"exact": "Exact (float32)", "fast": "Fast (bfloat16)"}
 
@@ -41,7 +42,7 @@ class ModelPanel(Section):
 
     def _show(self) -> None:
         session, spec = self._session, self._session.spec
-        self.model.fill([(m.name, m.title) for m in MODELS.values()], session.model.name)
+        self.model.fill([(m.name, m.title) for m in all_models().values()], session.model.name)
         self.model.setToolTip(f"{spec.title}: {spec.description}\nLicence: {spec.licence}.")
         self.download.setVisible(not session.weights_here)
         self.download.setText(f"Download {_size(spec)}".strip())

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_sam.core.modeling.transformer import Attention
+from napari_sam.core.native.cells import Exchange
 
 SLAB = 1024  # cells that are summed up and normalised at once: they stay in the L2 caches
 
@@ -47,7 +48,7 @@ class Positions:
     grid
         (h, w) cells.
     cells
-        (P, D) the positions.
+        (P, D) the positions, and ``numbers`` the same in the products' kind of numbers.
     asked
         (H, d, P) for each later attention of tokens to the image, the very last included: as keys.
     asking
@@ -56,6 +57,7 @@ class Positions:
 
     grid: tuple[int, int]
     cells: Tensor
+    numbers: Tensor
     asked: tuple[Tensor, ...]
     asking: tuple[Tensor, ...]
 
@@ -78,27 +80,22 @@ class FoldedAttention:
 
     def ask_first(self, q_bTD: Tensor, image: ImageSide) -> Tensor:
         """Tokens attend to an image that is projected already: (b, T, D)."""
-        rows_HNd = self.split(self.plain.q_proj(q_bTD)) * self.scale
+        rows_HNd = self._rows(q_bTD, self.plain.q_proj)
         weights = torch.bmm(rows_HNd.to(self.dtype), image.keys).softmax(-1)
         return self.join(torch.bmm(weights, image.values).float(), len(q_bTD))
 
     def ask(self, q_bTD: Tensor, cells_bPD: Tensor, place_HdP: Tensor) -> Tensor:
         """Tokens attend to cells with positions: (b, T, D)."""
-        b = len(q_bTD)
-        rows_HNd = self.split(self.plain.q_proj(q_bTD)) * self.scale
+        rows_HNd = self._rows(q_bTD, self.plain.q_proj)
         weights = self._logits(rows_HNd, self.plain.k_proj, cells_bPD, place_HdP).softmax(-1)
-        met_HND = by_head(torch.bmm(weights, cells_bPD).float(), self.heads)
-        values = self.plain.v_proj.weight.view(self.heads, -1, met_HND.shape[-1])
-        # The weights of a softmax sum to one, so the bias passes through.
-        bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
-        return self.join(torch.baddbmm(bias, met_HND, values.transpose(1, 2)), b)
+        return self.take(torch.bmm(weights, cells_bPD).float())
 
     def answer_first(
         self, k_bTD: Tensor, v_bTD: Tensor, image: ImageSide, norm: nn.LayerNorm
     ) -> Tensor:
         """Cells of an image that is projected already attend to tokens; summed up, normalised."""
         b = len(k_bTD)
-        rows_HNd = self.split(self.plain.k_proj(k_bTD)) * self.scale
+        rows_HNd = self._rows(k_bTD, self.plain.k_proj)
         logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), image.queries), b)
         out_bPD = image.cells.new_empty(b, *image.cells.shape)
         return self._spread(logits_bRP, v_bTD, image.cells.expand_as(out_bPD), norm, out_bPD)
@@ -112,9 +109,50 @@ class FoldedAttention:
         norm: nn.LayerNorm,
     ) -> Tensor:
         """Cells with positions attend to tokens; summed up and normalised, in place."""
-        rows_HNd = self.split(self.plain.k_proj(k_bTD)) * self.scale
+        rows_HNd = self._rows(k_bTD, self.plain.k_proj)
         logits_bRP = self._logits(rows_HNd, self.plain.q_proj, cells_bPD, place_HdP)
         return self._spread(logits_bRP, v_bTD, cells_bPD, norm, cells_bPD)
+
+    def questions(self, q_bTD: Tensor) -> Tensor:
+        """What tokens look for in cells plus positions, (b, R, D)."""
+        return self._fold(self._rows(q_bTD, self.plain.q_proj), self.plain.k_proj, len(q_bTD))
+
+    def take(self, mixed_bRD: Tensor) -> Tensor:
+        """What tokens take from the cells that their weights have mixed, (b, T, D)."""
+        met_HND = by_head(mixed_bRD, self.heads)
+        values = self.plain.v_proj.weight.view(self.heads, -1, met_HND.shape[-1])
+        # The weights of a softmax sum to one, so the bias passes through.
+        bias = self.plain.v_proj.bias.view(self.heads, 1, -1)
+        return self.join(torch.baddbmm(bias, met_HND, values.transpose(1, 2)), len(mixed_bRD))
+
+    def exchanges(self, k_bTD: Tensor, v_bTD: Tensor, norm: nn.LayerNorm) -> list[Exchange]:
+        """What the cells of each object meet."""
+        b, layer = len(k_bTD), self.plain.q_proj
+        rows_HNd = self._rows(k_bTD, self.plain.k_proj)
+        bias_HN1 = torch.bmm(rows_HNd, layer.bias.view(self.heads, -1, 1))
+        offers, gifts = self._fold(rows_HNd, layer, b), self._gifts(v_bTD)
+        return [
+            Exchange(*each, self.heads, norm)
+            for each in zip(offers, by_object(bias_HN1, b), gifts, strict=True)
+        ]
+
+    def _rows(self, x_bTD: Tensor, layer: nn.Linear) -> Tensor:
+        """Tokens through a layer, scaled, by head: (H, N, d)."""
+        rows: Tensor = self.split(layer(x_bTD)) * self.scale
+        return rows
+
+    def _fold(self, rows_HNd: Tensor, layer: nn.Linear, b: int) -> Tensor:
+        """A layer of the cells as part of the rows that meet them, (b, R, D)."""
+        weight = layer.weight.view(self.heads, -1, layer.in_features)
+        return by_object(torch.bmm(rows_HNd, weight), b)
+
+    def _gifts(self, v_bTD: Tensor) -> Tensor:
+        """What each row gives to a cell, (b, R, D)."""
+        layer = self.plain.out_proj
+        values_HNd = self.split(self.plain.v_proj(v_bTD))
+        folded = torch.bmm(values_HNd, layer.weight.t().view(self.heads, -1, layer.out_features))
+        # Each head's weights sum to one, so that each may bring its share of the bias.
+        return by_object(folded + layer.bias / self.heads, len(v_bTD))
 
     def _logits(
         self, rows_HNd: Tensor, layer: nn.Linear, cells_bPD: Tensor, place_HdP: Tensor
@@ -122,8 +160,7 @@ class FoldedAttention:
         """Products (b, R, P) of rows with what a layer makes of cells plus positions."""
         b = len(cells_bPD)
         logits_bRP = by_object(torch.bmm(rows_HNd.to(self.dtype), place_HdP), b)
-        folded_HND = torch.bmm(rows_HNd, layer.weight.view(self.heads, -1, layer.in_features))
-        folded_bRD = by_object(folded_HND, b).to(self.dtype)
+        folded_bRD = self._fold(rows_HNd, layer, b).to(self.dtype)
         # One by one: a batched product takes longer, and would copy what it adds to.
         for logits, folded, cells in zip(logits_bRP, folded_bRD, cells_bPD, strict=True):
             logits.addmm_(folded, cells.t())
@@ -141,15 +178,11 @@ class FoldedAttention:
         b, rows, count = logits_bRP.shape
         # Tokens are not innermost: a softmax over few runs fast along whole rows of cells.
         weights = logits_bRP.view(b, self.heads, -1, count).softmax(2).view(b, rows, count)
-        values_HNd = self.split(self.plain.v_proj(v_bTD))
-        layer = self.plain.out_proj
-        folded = torch.bmm(values_HNd, layer.weight.t().view(self.heads, -1, layer.out_features))
-        # Each head's weights sum to one, so that each may bring its share of the bias.
-        folded_bRD = by_object(folded + layer.bias / self.heads, b).to(self.dtype)
+        gifts_bRD = self._gifts(v_bTD).to(self.dtype)
         for i in range(b):
             for start in range(0, count, SLAB):
                 part = slice(start, start + SLAB)
-                summed = torch.mm(weights[i, :, part].t(), folded_bRD[i]).float()
+                summed = torch.mm(weights[i, :, part].t(), gifts_bRD[i]).float()
                 summed += cells_bPD[i, part]
                 out_bPD[i, part] = norm(summed)
         return out_bPD

@@ -8,7 +8,7 @@ the plain modules; chosen in ``core/engines/fit.py``. Suffixes as in ``core/pack
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
 
@@ -19,8 +19,9 @@ from napari_sam.core.modeling.common import EMPTY_LOGIT
 from napari_sam.core.modeling.mask_decoder import MaskDecoder
 from napari_sam.core.modeling.transformer import TwoWayAttentionBlock
 from napari_sam.core.packed_attention import FoldedAttention, ImageSide, Positions
-from napari_sam.core.packed_click import ClickedAttention, ask_all
+from napari_sam.core.packed_click import CELLS_AT_ONCE, ClickedAttention, ask_all
 from napari_sam.core.packed_masks import PackedMasks
+from napari_sam.core.packed_passes import can_pass, read_later, two_way
 from napari_sam.core.packed_vit import pack_linear
 from napari_sam.core.recent import Recent
 from napari_sam.core.threads import (
@@ -28,6 +29,7 @@ from napari_sam.core.threads import (
     in_one_thread,
     one_after_another,
     side_by_side,
+    slices,
     with_helpers,
 )
 
@@ -150,6 +152,7 @@ class PackedMaskDecoder(nn.Module):
             known = self._positions = Positions(
                 grid,
                 cells,
+                cells.to(self.dtype),
                 tuple(a.project(cells, a.plain.k_proj, bias=False) for a in asked),
                 tuple(a.project(cells, a.plain.q_proj, bias=True) for a in asking),
             )
@@ -165,10 +168,17 @@ class PackedMaskDecoder(nn.Module):
         """
         b = len(sparse_bTD)
         token_pe = torch.cat([self.output_tokens.expand(b, -1, -1), sparse_bTD], dim=1)
+        if can_pass(image, token_pe.shape[1], self.last.heads):
+            cells = image.cells.new_empty(b, *image.cells.shape)
+            parts = [slice(0, len(image.cells))]
+            run = one_after_another
+            return self._compiled(
+                token_pe, image, place, wanted, cells, parts=parts, run=run
+            ), cells
         tokens, cells = self.blocks[0].first(token_pe, image)
         for block, asked, asking in zip(self.blocks[1:], place.asked, place.asking, strict=False):
             tokens, cells = block(tokens, cells, token_pe, asked, asking)
-        tokens, token_pe = (_read_later(each, wanted) for each in (tokens, token_pe))
+        tokens, token_pe = (read_later(each, wanted) for each in (tokens, token_pe))
         attended = self.last.ask(tokens + token_pe, cells, place.asked[-1])
         return self.transformer.norm_final_attn(tokens + attended), cells
 
@@ -184,6 +194,10 @@ class PackedMaskDecoder(nn.Module):
     ) -> Tensor:
         """Tokens (1 + M, D) of one prompt as of :meth:`_two_way`; its cells go to ``cells_PD``."""
         token_pe = torch.cat([self.output_tokens[None], sparse_1TD], dim=1)
+        if can_pass(image, token_pe.shape[1], self.last.heads):
+            parts = slices(len(cells_PD), CELLS_AT_ONCE)
+            every = cells_PD[None]
+            return self._compiled(token_pe, image, place, wanted, every, parts=parts, run=run)[0]
         block = self.blocks[0]
         asked, asking = ClickedAttention(block.asked), ClickedAttention(block.asking)
         tokens = block.attend_to_self(token_pe)
@@ -197,12 +211,31 @@ class PackedMaskDecoder(nn.Module):
             tokens = block.think(tokens, asked.take(found))
             norm = block.plain.norm4
             update = asking.answer(tokens + token_pe, tokens, cells_PD, queries, norm)
-        tokens, token_pe = (_read_later(each, wanted) for each in (tokens, token_pe))
+        tokens, token_pe = (read_later(each, wanted) for each in (tokens, token_pe))
         asked = ClickedAttention(self.last)
         ask = asked.ask(tokens + token_pe, place.asked[-1])
         attended = asked.take(ask_all(ask, cells_PD, update, run=run))
         out: Tensor = self.transformer.norm_final_attn(tokens + attended)
         return out[0]
+
+    def _compiled(
+        self,
+        token_pe: Tensor,
+        image: ImageSide,
+        place: Positions,
+        wanted: range,
+        cells_bPD: Tensor,
+        *,
+        parts: Sequence[slice],
+        run: Run,
+    ) -> Tensor:
+        """Tokens (b, 1 + M, D) as of :meth:`_two_way`; the cells go to ``cells_bPD``."""
+        found = two_way(
+            self.blocks, self.last, token_pe, image, place.numbers, wanted, cells_bPD,
+            parts=parts, run=run,
+        )  # fmt: skip
+        out: Tensor = self.transformer.norm_final_attn(found)
+        return out
 
     def _take_spare(self, like_PD: Tensor) -> Tensor:
         """Memory for the cells of a prompt: new pages cost as much as arithmetic."""
@@ -227,11 +260,6 @@ class PackedMaskDecoder(nn.Module):
             self.masks.form(cells_PD, self.masks.kernels(tokens_MD, wanted), logits_MHW, run=run)
         if not kept_M.all():
             logits_MHW[~kept_M] = EMPTY_LOGIT
-
-
-def _read_later(tokens_bTD: Tensor, wanted: range) -> Tensor:
-    """The first token, for the scores, and those of the wanted masks."""
-    return torch.cat([tokens_bTD[:, :1], tokens_bTD[:, 1 + wanted.start : 1 + wanted.stop]], dim=1)
 
 
 class PackedTwoWayBlock:

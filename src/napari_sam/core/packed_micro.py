@@ -235,7 +235,8 @@ def _renew(
     questions = attention.questions(tokens_TD)
     exchange = update.exchange()
     rank = 0 if update.added is None else len(update.added.codes)
-    if can_exchange(exchange.offers, questions, rank=rank):
+    rows = max(len(exchange.offers), len(questions))
+    if can_exchange(cells_PD, rows=rows, rank=rank):
         after = cells_PD if finer is None else None
         pass_over = Exchanger(
             exchange,

@@ -19,6 +19,7 @@ from napari_sam.core.fragments import drop_fragments
 from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.network import load_model
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Mask, Region
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
@@ -30,7 +31,6 @@ from napari_sam.core.runtime import (
     runs_on_cpu,
 )
 from napari_sam.core.upscale import restore_mask, restore_masks, restore_region
-from napari_sam.core.weights import load_model
 from napari_sam.errors import PromptError
 
 
@@ -112,6 +112,7 @@ class MaskPrediction:
         mask[region] = patch
         return mask
 
+    @memory_errors()
     def patch(self, index: int, candidate: int | None = None) -> tuple[Mask, Region]:
         """As :meth:`mask`, but only where the object is; nothing else is upscaled.
 

@@ -44,7 +44,9 @@ class ModelSpec:
     url
         Where the file is downloaded from; None: it is part of the package.
     file_name
-        Name of the file in the cache or in the package.
+        Name of the file in the cache or in the package; its path, for a model made on this machine.
+    like
+        For a model made on this machine, the published one whose architecture it has; else empty.
     size_bytes
         Size of the file; None where it is not published.
     hash
@@ -87,15 +89,16 @@ class ModelSpec:
     mask_stride: int = 4
     drops_fragments: bool = False
     automatic_defaults: tuple[tuple[str, float], ...] = ()
+    like: str = ""
 
     @property
     def bundled(self) -> bool:
         """Whether the weights are part of the package, so that no download is ever needed."""
-        return self.url is None
+        return self.url is None and not self.like
 
 
 def get_spec(name: str) -> ModelSpec:
-    """Look a model up.
+    """Look a model up: a published one, or one made on this machine (``registered.py``).
 
     Raises
     ------
@@ -104,9 +107,14 @@ def get_spec(name: str) -> ModelSpec:
     """
     if name in MODELS:
         return MODELS[name]
-    similar = get_close_matches(name, MODELS, n=1)
+    from napari_sam.core.registered import all_models  # which stands on this module
+
+    models = all_models()
+    if name in models:
+        return models[name]
+    similar = get_close_matches(name, models, n=1)
     hint = f" Did you mean {similar[0]!r}?" if similar else ""
-    raise UnknownModelError(f"There is no model {name!r}.{hint} Known: {', '.join(MODELS)}.")
+    raise UnknownModelError(f"There is no model {name!r}.{hint} Known: {', '.join(models)}.")
 
 
 def _sam(encoder: ViTConfig | TinyViTConfig) -> SamConfig:

@@ -67,13 +67,15 @@ def spare_a_core(*, too_late: bool = _TOO_LATE) -> None:
 
 _workers: dict[tuple[str, int], ThreadPoolExecutor] = {}
 _workers_lock = threading.Lock()
+_here = threading.local()
 
 
 def side_by_side(jobs: Sequence[Callable[[], None]], *, count: int | None = None) -> None:
     """Run jobs at the same time, on ``count`` workers of one thread each.
 
-    A single job runs in the caller. Gradients are off in the workers, and inference mode is as in
-    the caller. The first error is raised when all have ended. Jobs must not call this themselves.
+    A single job runs in the caller, and so do all within a job of one of our workers: to wait there
+    for other workers may be for ever. Gradients are off in the workers, and inference mode is as in
+    the caller. The first error is raised when all have ended.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def side_by_side(jobs: Sequence[Callable[[], None]], *, count: int | None = None
     import torch
 
     count = count or torch.get_num_threads()
-    if len(jobs) < 2 or count < 2:
+    if len(jobs) < 2 or count < 2 or _is_worker():
         one_after_another(jobs)
         return
     _run_in(_pool("side", count), jobs)
@@ -96,7 +98,10 @@ def in_one_thread(job: Callable[[], None]) -> None:
 
     As :func:`side_by_side`. The job may hand out its pieces with :func:`with_helpers`.
     """
-    _run_in(_pool("one", 1), [job])
+    if _is_worker():
+        job()
+    else:
+        _run_in(_pool("one", 1), [job])
 
 
 def share_out(jobs: Sequence[Callable[[], None]]) -> None:
@@ -175,24 +180,37 @@ def _submit(pool: ThreadPoolExecutor, jobs: Sequence[Callable[[], None]]) -> lis
     return [pool.submit(run, job) for job in jobs]
 
 
-def _pool(name: str, count: int) -> ThreadPoolExecutor:
-    import torch
+def _is_worker() -> bool:
+    """Whether the caller is one of our workers."""
+    return getattr(_here, "is_worker", False)
 
+
+def _pool(name: str, count: int) -> ThreadPoolExecutor:
     with _workers_lock:
         if (name, count) not in _workers:
-            threads = torch.get_num_threads()
-            started = threading.Barrier(count)
             pool = ThreadPoolExecutor(count, f"napari-sam-{name}", _compute_alone)
-            for future in [pool.submit(started.wait) for _ in range(count)]:
-                future.result()
-            # The number that a worker sets is also the one that new threads begin with: undo that.
-            torch.set_num_threads(threads)
+            # In a thread of its own: whoever calls may be a worker, with a worker's number.
+            starter = threading.Thread(target=_start, args=(pool, count))
+            starter.start()
+            starter.join()
             _workers[name, count] = pool
         return _workers[name, count]
+
+
+def _start(pool: ThreadPoolExecutor, count: int) -> None:
+    """Start all workers. The number that one sets is what new threads begin with: undo that."""
+    import torch
+
+    threads = torch.get_num_threads()
+    started = threading.Barrier(count)
+    for future in [pool.submit(started.wait) for _ in range(count)]:
+        future.result()
+    torch.set_num_threads(threads)
 
 
 def _compute_alone() -> None:
     import torch
 
+    _here.is_worker = True
     torch.get_num_threads()  # a thread takes over the process' number when first asked: before ours
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""The weights of a :class:`ModelSpec` on this machine: find, download, verify, load.
+"""The weights of a :class:`ModelSpec` on this machine: find, download, verify.
 
 The only module that touches the network. Knows neither file formats nor key names (see
-``state_dict``), and imports torch only to load.
+``state_dict``), and no torch (see ``network``).
 
 pooch names the cache folder and computes the hashes. Its downloader is not used: it cannot resume,
 and its call returns at the end only, so that nobody could show or cancel 2.5 GB.
@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import pooch
 import requests
@@ -24,15 +23,10 @@ from napari_sam.core.registry import ModelSpec
 from napari_sam.errors import WeightsError
 from napari_sam.progress import Progress
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
 __all__ = [
     "cache_folder",
     "download",
     "find",
-    "load_model",
-    "load_state",
     "verify",
     "weights_path",
 ]
@@ -46,7 +40,6 @@ _PAUSES_S = (0.5, 1.0, 2.0)  # before each new attempt; the count starts anew wh
 _LOCK_POLL_S = 0.2
 _TIMEOUT_S = (10.0, 60.0)  # to connect; between two pieces of the body
 _BUSY = (408, 425, 429)  # answers below 500 that say "later", not "no"
-_T = TypeVar("_T")
 
 
 class _TransientError(Exception):
@@ -67,6 +60,8 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 
 def weights_path(spec: ModelSpec, *, cache: str | Path | None = None) -> Path:
     """Where the file belongs, whether it is there or not: in the package or in the cache."""
+    if spec.like:
+        return Path(spec.file_name)
     if spec.bundled:
         return Path(__file__).with_name("data") / spec.file_name
     return cache_folder(cache) / spec.file_name
@@ -120,7 +115,7 @@ def download(
         write. The message says where to put the file by hand.
     """
     target = weights_path(spec, cache=cache)
-    if spec.bundled or _is_good(spec, target):
+    if spec.url is None or _is_good(spec, target):
         if not target.is_file():
             raise WeightsError(f"There is no file {target}. {_by_hand(spec, target)}")
         return target
@@ -142,74 +137,6 @@ def download(
     return target
 
 
-def load_state(path: str | Path) -> "dict[str, Tensor]":
-    """Read a weights file or a Hugging Face folder: official names to float32 tensors on the CPU.
-
-    Raises
-    ------
-    WeightsError
-        The file is missing, damaged, or not purely tensors.
-    """
-    from napari_sam.core.state_dict import read_state_file
-
-    content = read_state_file(Path(path).expanduser())
-    if content.extras:
-        logger.info("%s also holds %s: not used.", path, ", ".join(content.extras))
-    return content.tensors
-
-
-def load_model(
-    spec: ModelSpec, *, weights: str | Path | None = None, cache: str | Path | None = None
-) -> "nn.Module":
-    """Build the network and load its weights, strictly.
-
-    Parameters
-    ----------
-    spec
-        Which model.
-    weights
-        A file or Hugging Face folder to use instead of the published weights.
-    cache
-        See :func:`cache_folder`.
-
-    Returns
-    -------
-    nn.Module
-        In eval mode, float32, on the CPU. Its parameters may be mapped from the file: do not
-        overwrite that file in place while the model lives (replacing it is fine).
-
-    Raises
-    ------
-    WeightsError
-        As :func:`download` (which is called if the weights are not there yet) and
-        :func:`load_state`; or the file is of another architecture: the message says of which.
-    """
-    from napari_sam.core.state_dict import build_empty, load_into
-
-    if weights is None:
-        path = find(spec, cache=cache) or _run(download(spec, cache=cache))
-    else:
-        path = Path(weights).expanduser()
-    tensors = load_state(path)
-    model = build_empty(spec.architecture)
-    load_into(model, tensors, spec=spec, path=path)
-    return model.eval()
-
-
-def _run(job: Generator[Progress, None, _T]) -> _T:
-    """Run a job to its end, with its messages in the log."""
-    said = ""
-    while True:
-        try:
-            message = next(job).message
-        except StopIteration as end:
-            result: _T = end.value
-            return result
-        if message != said:
-            logger.info("%s", message)
-            said = message
-
-
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
@@ -221,6 +148,8 @@ def _size(path: Path) -> int:
 def _by_hand(spec: ModelSpec, target: Path) -> str:
     if spec.bundled:
         return "It is part of the package: install napari-sam again."
+    if spec.like:
+        return f"It was made on this machine: put it back, or: napari-sam models remove {spec.name}"
     return (
         f"Without internet: get {spec.url} on another machine, save it as {target}, then check"
         f" it with: napari-sam models verify {spec.name}"

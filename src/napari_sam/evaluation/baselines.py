@@ -29,6 +29,7 @@ PEAK_DISTANCE = 5  # least distance of two watershed seeds in pixels
 WALKER_RADIUS = 40  # a random walker from a click sees so many pixels around it
 WALKER_BOX_MARGIN = 3
 WALKER_BETA = 400.0
+SEEDED_SIDE = 512
 WALKER_SIDE = 128  # larger windows are thinned out to so many rows and columns
 
 
@@ -92,6 +93,25 @@ def walk_from_click(image: ClassicalImage, y: int, x: int) -> Mask:
     seed = np.zeros(image.grey.shape, bool)
     seed[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = True
     return _walk(image.grey, (rows, columns), seed)
+
+
+def walk_from_seeds(image: ClassicalImage, positive: Mask, negative: Mask) -> Mask:
+    """Walk randomly: strokes (H, W) on the object against strokes beside it, or the image's frame.
+
+    Of large images only every n-th row and column is walked over.
+    """
+    seeds = np.zeros(image.grey.shape, np.int32)
+    seeds[positive] = 1
+    seeds[negative] = 2
+    if not negative.any():
+        seeds[[0, -1]] = seeds[:, [0, -1]] = 2
+    step = max(1, -(-max(seeds.shape) // SEEDED_SIDE))
+    height, width = seeds.shape
+    thin = np.zeros((-(-height // step), -(-width // step)), np.int32)
+    for value in (2, 1):  # a stroke may be thinner than a step
+        for y, x in np.argwhere(seeds == value):
+            thin[y // step, x // step] = value
+    return _walked(image.grey[::step, ::step], thin, image.grey.shape, step)
 
 
 def filled_box(image: ClassicalImage, box: Box) -> Mask:
@@ -201,9 +221,14 @@ def _walk(grey: Grey, window: tuple[slice, slice], seed: Mask) -> Mask:
     if seeds.all() or (seeds < 2).all() or (seeds != 1).all():
         mask[window] = start  # nothing to walk over, or nobody to walk against
         return mask
+    mask[window] = _walked(view[::step, ::step], seeds, view.shape, step)
+    return mask
+
+
+def _walked(grey: Grey, seeds: Labels, shape: tuple[int, ...], step: int) -> Mask:
+    """Walk over a thinned picture; the mask (H, W) of seed 1 at the full shape."""
     with warnings.catch_warnings():  # it warns where probabilities leave 0..1 by rounding
         warnings.simplefilter("ignore")
-        found = random_walker(view[::step, ::step], seeds, beta=WALKER_BETA, mode="cg_j") == 1
+        found = random_walker(grey, seeds, beta=WALKER_BETA, mode="cg_j") == 1
     large = found.repeat(step, 0).repeat(step, 1)
-    mask[window] = large[: view.shape[0], : view.shape[1]]
-    return mask
+    return np.asarray(large[: shape[0], : shape[1]])

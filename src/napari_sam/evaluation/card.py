@@ -1,24 +1,66 @@
-"""The figures of a model card: one marked region that only an evaluation rewrites."""
+"""The figures of a model card: marked regions, one a protocol, that only evaluations rewrite."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from napari_sam.errors import NapariSamError
 
-START, END = "<!-- figures -->", "<!-- /figures -->"
-_REGION = re.compile(re.escape(START) + ".*?" + re.escape(END), re.DOTALL)
+END = "<!-- /figures -->"
+_REGION = re.compile(r"<!-- figures: (\w+) -->.*?" + re.escape(END), re.DOTALL)
 
 
-def replace_figures(card: Path, markdown: str) -> None:
-    """Put ``markdown`` between the marks of a card, in place of what was there.
+def regions_of(card: Path) -> tuple[str, ...]:
+    """Protocols that a card has figures of, in its order.
 
     Raises
     ------
     NapariSamError
-        If the card has not exactly one such region.
+        The card cannot be read, has none, or one of them twice.
     """
-    text = card.read_text(encoding="utf-8")
-    if len(_REGION.findall(text)) != 1:
-        raise NapariSamError(f"{card} must have one region from {START} to {END}.")
-    region = f"{START}\n\n{markdown.strip()}\n\n{END}"
-    card.write_text(_REGION.sub(lambda _: region, text), encoding="utf-8")
+    try:
+        names = _REGION.findall(card.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise NapariSamError(f"{card} cannot be read: {error}") from error
+    if not names or len(set(names)) < len(names):
+        raise NapariSamError(
+            f"{card} must have one region for each protocol, {start('interactive')} to {END};"
+            f" found: {', '.join(names) or 'none'}."
+        )
+    return tuple(names)
+
+
+def replace_figures(card: Path, figures: Mapping[str, str]) -> None:
+    """Put Markdown between the marks of a card, in place of what was there.
+
+    Parameters
+    ----------
+    card
+        The file.
+    figures
+        Protocol -> Markdown; regions of other protocols stay as they are.
+
+    Raises
+    ------
+    NapariSamError
+        If the card has no region for one of them.
+    """
+    missing = [name for name in figures if name not in regions_of(card)]
+    if missing:
+        raise NapariSamError(
+            f"{card} has no place for the figures of {missing[0]!r}: write"
+            f" {start(missing[0])} and {END} where they belong."
+        )
+
+    def rewrite(region: re.Match[str]) -> str:
+        name = region.group(1)
+        if name not in figures:
+            return region.group()
+        return f"{start(name)}\n\n{figures[name].strip()}\n\n{END}"
+
+    card.write_text(_REGION.sub(rewrite, card.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def start(name: str) -> str:
+    """The mark that begins a protocol's region."""
+    return f"<!-- figures: {name} -->"

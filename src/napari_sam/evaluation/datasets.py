@@ -25,7 +25,7 @@ PLANES, STACKS = ("YX", "YXC"), ("ZYX",)
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled plane.
+    """One labelled plane, or volume.
 
     Attributes
     ----------
@@ -34,11 +34,13 @@ class Sample:
     modality, dataset
         As the manifest says.
     picture
-        (H, W, 3) uint8, what the model sees under the default intensity.
+        (H, W, 3) uint8, what the model sees under the default intensity; (Z, H, W, 3) of a volume.
     labels
-        (H, W) int32, 0 background.
+        (H, W) int32, 0 background; (Z, H, W) of a volume.
     item
         The manifest's entry.
+    root
+        Folder that paths in the entry begin at, where there are any.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Sample:
     picture: NDArray[np.uint8]
     labels: NDArray[np.int32]
     item: Mapping[str, Any] = field(repr=False)
+    root: Path | None = None
 
 
 def read_manifest(pack: Path) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The automatic protocol: everything in an image without prompts, against all of its true objects.
 
 One label image a picture, made by the defaults of the model (``AutomaticParams.for_model``), judged
-by matches at IoU 0.5 to 0.95; the records with their scores, by average precision. Only images all
-of whose objects are annotated one by one may take part. Knows no file and no report.
+by matches at IoU 0.5 to 0.95; the records with their scores, by average precision. "F1": Caicedo et
+al. 2019; "SA", "mSA": Archit et al. 2025; panoptic quality: Kirillov et al. 2019; AP: Lin et al.
+2014. Only images all of whose objects are annotated one by one may take part: elsewhere a found
+object may be a true one. Knows no file and no report.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam.evaluation.datasets import Sample
+from napari_sam.evaluation.groups import group_order
 from napari_sam.evaluation.matching import (
     THRESHOLDS,
     Counts,
@@ -21,7 +24,8 @@ from napari_sam.evaluation.matching import (
     iou_table,
     rank,
 )
-from napari_sam.evaluation.metrics import BOOTSTRAP_ROUNDS, CONFIDENCE, Estimate
+from napari_sam.evaluation.metrics import Estimate, Floats, estimate
+from napari_sam.evaluation.proposals import NMS_THRESH, best_proposals
 from napari_sam.progress import finish
 
 if TYPE_CHECKING:
@@ -85,24 +89,46 @@ class EverythingSummary:
     best_iou: float
 
 
+def has_instances(item: Mapping[str, Any]) -> bool:
+    """Whether labels are single objects, not kinds of tissue."""
+    return str(item["label_kind"]).startswith("instance")
+
+
 def fully_annotated(item: Mapping[str, Any]) -> bool:
     """Whether every object of an item is labelled, each by itself."""
-    return item["label_kind"] == "instance" and not item.get("sparse_annotation")
+    return has_instances(item) and not item.get("sparse_annotation")
 
 
 def evaluate_everything(
     model: "EncodesAndDecodes", sample: Sample, *, group: str = ""
 ) -> ImageMatches:
     """Find everything in one image, with the model's own settings, and compare."""
-    from napari_sam.core.automatic import generate
-    from napari_sam.core.masks import records_to_labels
+    records, _ = find_everything(model, sample)
+    return match_records(sample, records, group=group)
+
+
+def find_everything(
+    model: "EncodesAndDecodes", sample: Sample
+) -> "tuple[list[MaskRecord], list[MaskRecord]]":
+    """Ask the grid of points once; the generator's records, and those of looser suppression."""
+    from napari_sam.core.automatic import collect, select
     from napari_sam.core.params import AutomaticParams
     from napari_sam.core.predictor import Predictor
 
     params = AutomaticParams()
     if isinstance(model, Predictor):
         params = AutomaticParams.for_model(model.spec)
-    records = finish(generate(sample.picture, model, params, intensity="as_is"))
+    candidates = finish(collect(sample.picture, model, params, intensity="as_is"))
+    proposals = select(candidates, params.changed(box_nms_thresh=NMS_THRESH))
+    return select(candidates, params), best_proposals(proposals)
+
+
+def match_records(
+    sample: Sample, records: "Sequence[MaskRecord]", *, group: str = ""
+) -> ImageMatches:
+    """Compare records, and the label image that the plugin makes of them, with the truth."""
+    from napari_sam.core.masks import records_to_labels
+
     height, width = sample.labels.shape
     found = records_to_labels(records, (height, width))
     return match_image(sample, records, found, group=group)
@@ -154,7 +180,7 @@ def summarise_everything(
     by_group: dict[str, list[ImageMatches]] = {}
     for image in images:
         by_group.setdefault(image.group, []).append(image)
-    return [_summarise(name, by_group[name], seed) for name in sorted(by_group)]
+    return [_summarise(name, by_group[name], seed) for name in sorted(by_group, key=group_order)]
 
 
 def _summarise(name: str, images: Sequence[ImageMatches], seed: int) -> EverythingSummary:
@@ -177,18 +203,13 @@ def _summarise(name: str, images: Sequence[ImageMatches], seed: int) -> Everythi
     )
 
 
+def _f1(sums: Floats) -> Floats:
+    hits, wrong = sums[..., 0], sums[..., 1]
+    return np.where(hits + wrong, 2 * hits / np.maximum(2 * hits + wrong, 1), 1.0)
+
+
 def _estimate_f1(images: Sequence[ImageMatches], seed: int) -> Estimate:
     """F1 at 0.5 of all images together; the interval by drawing whole images."""
-    parts = np.array([[i.counts[0].hits, i.counts[0].extra + i.counts[0].missed] for i in images])
-
-    def f1(sums: np.ndarray) -> np.ndarray:
-        hits, wrong = sums[..., 0], sums[..., 1]
-        return np.where(hits + wrong, 2 * hits / np.maximum(2 * hits + wrong, 1), 1.0)
-
-    mean, n = float(f1(parts.sum(0))), sum(len(image.best_iou) for image in images)
-    if len(images) == 1:
-        return Estimate(mean, None, None, n)
-    draws = np.random.default_rng(seed).integers(len(images), size=(BOOTSTRAP_ROUNDS, len(images)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(f1(parts[draws].sum(1)), [tail, 1 - tail])
-    return Estimate(mean, float(low), float(high), n)
+    parts = [(i.counts[0].hits, i.counts[0].extra + i.counts[0].missed) for i in images]
+    n = sum(len(image.best_iou) for image in images)
+    return estimate(np.array(parts, np.float64), _f1, n, seed=seed)

@@ -35,6 +35,22 @@ EVERY_PLANE = 10  # of stacks
 
 
 @dataclass(frozen=True)
+class Share:
+    """A count and what it is a part of; shares of several images add up."""
+
+    part: int = 0
+    whole: int = 0
+
+    def __add__(self, other: "Share") -> "Share":
+        return Share(self.part + other.part, self.whole + other.whole)
+
+    @property
+    def value(self) -> float:
+        """0 to 1; 1 of nothing."""
+        return self.part / self.whole if self.whole else 1.0
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Counts of one image or of several: they add up.
 
@@ -42,40 +58,23 @@ class Comparison:
     ----------
     objects
         Labelled objects.
-    full, adaptive
-        How many of them the grid finds: a mask of its final selection has IoU >= 0.5.
-    records, again
-        Masks of the full grid's final selection, and how many of them the adaptive grid's has, too.
-    prompts, of
-        Points that the adaptive grid asked, and that there are.
+    found
+        Objects that the adaptive grid finds (a mask of its final selection has IoU >= 0.5), of
+        those that the full grid finds.
+    again
+        Masks of the full grid's final selection that the adaptive grid's has, too.
+    prompts
+        Points that the adaptive grid asked, of those that there are.
     """
 
     objects: int = 0
-    full: int = 0
-    adaptive: int = 0
-    records: int = 0
-    again: int = 0
-    prompts: int = 0
-    of: int = 0
+    found: Share = Share()
+    again: Share = Share()
+    prompts: Share = Share()
 
     def __add__(self, other: "Comparison") -> "Comparison":
         names = [field.name for field in fields(self)]
         return Comparison(**{name: getattr(self, name) + getattr(other, name) for name in names})
-
-    @property
-    def recall(self) -> float:
-        """Objects found by the adaptive grid over those found by the full one; 1 for none."""
-        return self.adaptive / self.full if self.full else 1.0
-
-    @property
-    def found_again(self) -> float:
-        """Share of the full grid's masks that the adaptive grid has; 1 for none."""
-        return self.again / self.records if self.records else 1.0
-
-    @property
-    def prompt_share(self) -> float:
-        """Points asked over points of the full grid."""
-        return self.prompts / self.of if self.of else 0.0
 
 
 def compare(sample: Sample, full: Candidates, params: AutomaticParams) -> Comparison:
@@ -95,12 +94,9 @@ def compare(sample: Sample, full: Candidates, params: AutomaticParams) -> Compar
     found, found_by_fewer = (_found(sample.labels, records) for records in (everything, fewer))
     return Comparison(
         objects=len(np.unique(sample.labels[sample.labels > 0])),
-        full=len(found),
-        adaptive=len(found_by_fewer),
-        records=len(everything),
-        again=sum(_has(fewer, record) for record in everything),
-        prompts=replayed.prompts,
-        of=full.prompts,
+        found=Share(len(found_by_fewer), len(found)),
+        again=Share(sum(_has(fewer, record) for record in everything), len(everything)),
+        prompts=Share(replayed.prompts, full.prompts),
     )
 
 
@@ -153,8 +149,9 @@ def compare_pack(
 def row(name: str, found: Comparison) -> str:
     """A line of the table that :func:`main` prints."""
     return (
-        f"| {name} | {found.objects} | {found.full} | {found.adaptive} | {found.recall:.1%}"
-        f" | {found.found_again:.1%} of {found.records} | {found.prompt_share:.1%} |"
+        f"| {name} | {found.objects} | {found.found.whole} | {found.found.part}"
+        f" | {found.found.value:.1%} | {found.again.value:.1%} of {found.again.whole}"
+        f" | {found.prompts.value:.1%} |"
     )
 
 

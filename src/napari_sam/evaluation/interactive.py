@@ -1,10 +1,11 @@
 """The interactive protocol: objects of labelled images, simulated prompts, IoU of the answers.
 
-Kirillov et al. 2023, appendix D.1 and E: one click at the point deepest inside the object, best of
-three masks by predicted IoU; the best of three by the truth ("oracle"); a tight box and the single
-mask; corrective clicks, deepest in the largest error, with the low-res logits fed back and the
-single mask. IoU at the image's own size, each object counts once. Objects alone are scored, so
-images with sparse annotation may take part. Knows no file and no report.
+Kirillov et al. 2023, section 7.1 and appendix D.1: one click at the point deepest inside the
+object, best of three masks by predicted IoU; the best of three by the truth ("oracle"); a tight box
+and the single mask; up to ten corrective clicks, each deepest in the largest error, with the low-
+res logits fed back and the single mask. Number of clicks to an IoU: Sofiiuk et al. 2021. IoU at the
+image's own size, each object counts once. Objects alone are scored, so images with sparse
+annotation may take part. Knows no file and no report.
 """
 
 import zlib
@@ -166,19 +167,19 @@ def play_clicks(
     ]
     masks = [[candidates[i][best[i]]] for i in range(len(truths))]
     for _ in range(rounds - 1):
-        corrections = [next_click(masks[i][-1], truth) for i, truth in enumerate(truths)]
-        wrong = [i for i, click in enumerate(corrections) if click is not None]
-        for i, click in enumerate(corrections):
+        wrong = []
+        for i, truth in enumerate(truths):
+            click = next_click(masks[i][-1], truth)
             if click is None:
                 masks[i].append(masks[i][-1])
                 scores[i].append(scores[i][-1])
             else:
                 clicks[i].append(click)
-        if not wrong:
-            continue
-        fed_back = np.stack([logits[i] for i in wrong])
-        prompts = _click_prompts([clicks[i] for i in wrong], fed_back)
-        answer = model.decode(embedding, prompts, multimask=False)
+                wrong.append(i)
+        if wrong:
+            fed_back = np.stack([logits[i] for i in wrong])
+            prompts = _click_prompts([clicks[i] for i in wrong], fed_back)
+            answer = model.decode(embedding, prompts, multimask=False)
         for row, i in enumerate(wrong):
             logits[i] = answer.low_res_logits[row, 0]
             masks[i].append(answer.mask(row, 0))

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from napari_sam.evaluation.metrics import check_alike
+
 THRESHOLDS = tuple(float(t) for t in np.linspace(0.5, 0.95, 10).round(2))
 RECALLS = np.linspace(0, 1, 101)
 
@@ -82,8 +84,7 @@ def iou_table(truth: NDArray[np.integer], found: NDArray[np.integer]) -> NDArray
     ValueError
         If the shapes differ.
     """
-    if truth.shape != found.shape:
-        raise ValueError(f"label images of {truth.shape} and {found.shape} cannot be compared.")
+    check_alike(truth, found)
     _, true = np.unique(np.append(truth.ravel(), 0), return_inverse=True)
     _, seen = np.unique(np.append(found.ravel(), 0), return_inverse=True)
     rows, columns = int(true.max()) + 1, int(seen.max()) + 1
@@ -125,8 +126,8 @@ class Ranking:
         Number of true objects.
     """
 
-    scores: NDArray[np.float64]
-    hits: NDArray[np.bool_]
+    scores: tuple[float, ...]
+    hits: tuple[tuple[bool, ...], ...]
     n_true: int
 
 
@@ -149,7 +150,14 @@ def rank(ious: NDArray[np.float64], scores: Sequence[float]) -> Ranking:
             if len(fitting) and fitting.max() >= threshold:
                 free[fitting.argmax()] = False
                 hits[row, place] = True
-    return Ranking(np.asarray(scores, np.float64)[order], hits, len(ious))
+    return make_ranking([scores[place] for place in order], hits, len(ious))
+
+
+def make_ranking(scores: Sequence[float], hits: NDArray[np.bool_], n_true: int) -> Ranking:
+    """A ranking of found objects (thresholds, found) that are in order."""
+    return Ranking(
+        tuple(float(score) for score in scores), tuple(tuple(row) for row in hits.tolist()), n_true
+    )
 
 
 def average_precision(rankings: Sequence[Ranking]) -> tuple[float, ...]:
@@ -163,7 +171,8 @@ def average_precision(rankings: Sequence[Ranking]) -> tuple[float, ...]:
         return (float("nan"),) * len(THRESHOLDS)
     scores = np.concatenate([ranking.scores for ranking in rankings])
     order = np.argsort(-scores, kind="stable")
-    hits = np.concatenate([ranking.hits for ranking in rankings], axis=1)[:, order]
+    shapes = [np.reshape(np.array(r.hits, bool), (len(THRESHOLDS), -1)) for r in rankings]
+    hits = np.concatenate(shapes, axis=1)[:, order]
     found = []
     for row in hits:
         right = np.cumsum(row)

@@ -1,10 +1,12 @@
 """The worst and the median answers as pictures: what the figures do not tell.
 
-Knows results and the pack that they came from; asks the model again for the few objects it draws.
+Knows results and the images that they came from; asks the model again for the few objects it draws.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,8 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from napari_sam.evaluation.clicks import Box, Click, bounding_region, tight_box
-from napari_sam.evaluation.datasets import Sample, read_item, select_items
+from napari_sam.evaluation.datasets import Sample
+from napari_sam.evaluation.groups import group_order
 from napari_sam.evaluation.interactive import (
     ObjectResult,
     Segmenter,
@@ -20,8 +23,14 @@ from napari_sam.evaluation.interactive import (
     play_clicks,
 )
 from napari_sam.evaluation.metrics import Mask, iou
+from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.evaluation.sources import Source
 from napari_sam.progress import Progress
 
+if TYPE_CHECKING:
+    from napari_sam.core.predictor import ImageEmbedding
+
+PROMPTS = ("click", "clicks", "box")
 TRUTH, ANSWER = (0, 255, 0), (255, 0, 255)
 POSITIVE, NEGATIVE = (255, 255, 0), (255, 64, 64)
 SIDE = 240  # pixels of one tile
@@ -30,17 +39,32 @@ CAPTION = 14
 COLUMNS = 4
 
 
-def write_pictures(
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Cases of one group under one prompt (``"click"``, ``"clicks"`` or ``"box"``) as a picture."""
+
+    group: str
+    prompt: str
+    image: Image.Image
+
+    @property
+    def file_name(self) -> str:
+        """Of letters, digits and dashes."""
+        plain = "".join(c if c.isalnum() else "-" for c in self.group)
+        return f"{plain.strip('-').lower()}_{self.prompt}.png"
+
+
+def draw_sheets(
     model: Segmenter,
-    pack: Path,
+    source: Source,
     results: Sequence[ObjectResult],
-    folder: Path,
     *,
-    worst: int = 8,
+    planes_per_stack: int = EvaluationParams.planes_per_stack,
+    worst: int = 4,
     median: int = 4,
     rounds: int = 5,
-) -> Generator[Progress, None, list[Path]]:
-    """Write one PNG for each group and prompt (click, clicks, box): worst cases, then median ones.
+) -> Generator[Progress, None, list[Sheet]]:
+    """Draw a sheet for each group and prompt: worst cases, then median ones.
 
     Each tile shows the object with the truth in green, the answer in magenta, and the prompt;
     at most two objects of one image, so that one bad image does not fill the page.
@@ -49,40 +73,42 @@ def write_pictures(
     ----------
     model
         The predictor that gave the results.
-    pack
+    source
         Where the images are.
     results
-        Of :func:`~napari_sam.evaluation.report.evaluate_pack`.
-    folder
-        Is created.
+        Of the interactive protocol.
+    planes_per_stack
+        As it was evaluated with.
     worst, median
         Number of cases.
     rounds
         Clicks shown in the pictures of corrected objects.
-
-    Returns
-    -------
-    list of Path
-        The files written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    items = {str(item["id"]): item for item in select_items(pack)}
-    groups = sorted({result.group for result in results})
-    written = []
+    groups = sorted({result.group for result in results}, key=group_order)
+    sheets = []
     for done, group in enumerate(groups):
-        yield Progress(done, len(groups), group)
+        yield Progress(done, len(groups), f"pictures: {group}")
         members = [result for result in results if result.group == group]
-        for prompt in ("click", "clicks", "box"):
-            chosen = choose_cases(members, prompt, worst=worst, median=median)
-            tiles = []
-            for result in chosen:
-                sample = next(read_item(pack, items[result.sample]))
-                tiles.append(_draw_result(model, sample, result, prompt, rounds))
-            path = folder / f"{_file_name(group)}_{prompt}.png"
-            _sheet(tiles).save(path)
-            written.append(path)
+        chosen = {p: choose_cases(members, p, worst=worst, median=median) for p in PROMPTS}
+        names = {result.sample for cases in chosen.values() for result in cases}
+        shown = {
+            sample.name: Shown(sample, model.encode(sample.picture, intensity="as_is"))
+            for sample in _find(source, names, planes_per_stack)
+        }
+        for prompt, cases in chosen.items():
+            tiles = [_draw_result(model, shown[r.sample], r, prompt, rounds) for r in cases]
+            sheets.append(Sheet(group, prompt, _sheet(tiles)))
     yield Progress(len(groups), len(groups))
-    return written
+    return sheets
+
+
+def write_sheets(sheets: Sequence[Sheet], folder: Path) -> list[Path]:
+    """Write each sheet as a PNG into a folder, which is created."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / sheet.file_name for sheet in sheets]
+    for sheet, path in zip(sheets, paths, strict=True):
+        sheet.image.save(path)
+    return paths
 
 
 def choose_cases(
@@ -150,18 +176,33 @@ def draw_case(
     return tile
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """An image that cases are drawn of, encoded once."""
+
+    sample: Sample
+    embedding: "ImageEmbedding"
+
+
+def _find(source: Source, names: set[str], most: int) -> Iterator[Sample]:
+    """Images by their names; those of stacks begin with the item's."""
+    for item in source.items:
+        if any(name.partition("#")[0] == item["id"] for name in names):
+            yield from (sample for sample in source.planes(item, most) if sample.name in names)
+
+
 def _draw_result(
-    model: Segmenter, sample: Sample, result: ObjectResult, prompt: str, rounds: int
+    model: Segmenter, shown: Shown, result: ObjectResult, prompt: str, rounds: int
 ) -> Image.Image:
+    sample = shown.sample
     truth = sample.labels == result.label
-    embedding = model.encode(sample.picture, intensity="as_is")
     if prompt == "box":
         box = tight_box(truth)
-        mask, score = answer_boxes(model, embedding, [box])[0]
+        mask, score = answer_boxes(model, shown.embedding, [box])[0]
         caption = _caption(result, iou(mask, truth), score)
         return draw_case(sample.picture, truth, mask, box=box, caption=caption)
     count = rounds if prompt == "clicks" else 1
-    sitting = play_clicks(model, embedding, [truth], rounds=count)[0]
+    sitting = play_clicks(model, shown.embedding, [truth], rounds=count)[0]
     caption = _caption(result, iou(sitting.masks[-1], truth), sitting.scores[-1])
     return draw_case(
         sample.picture, truth, sitting.masks[-1], clicks=sitting.clicks, caption=caption
@@ -174,7 +215,7 @@ def _caption(result: ObjectResult, found: float, score: float) -> str:
 
 
 def _iou_of(result: ObjectResult, prompt: str) -> float:
-    return {"click": result.clicks[0], "clicks": result.clicks[-1], "box": result.box}[prompt]
+    return {"click": result.clicks[0], "clicks": result.clicks[:5][-1], "box": result.box}[prompt]
 
 
 def _outline(mask: Mask, size: tuple[int, int]) -> Mask:
@@ -190,7 +231,3 @@ def _sheet(tiles: Sequence[Image.Image]) -> Image.Image:
     for place, tile in enumerate(tiles):
         sheet.paste(tile, (place % COLUMNS * width, place // COLUMNS * height))
     return sheet
-
-
-def _file_name(group: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in group).strip("-").lower()

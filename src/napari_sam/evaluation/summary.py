@@ -1,24 +1,15 @@
-"""From results of single objects to rows of means, and which bars they reach. Knows no model."""
+"""From results of single objects to rows of means. Knows no model and no bar."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_sam.evaluation.baselines import BOX_BASELINES, CLICK_BASELINES
-from napari_sam.evaluation.groups import (
-    BARRED_GROUPS,
-    BARS,
-    BOX,
-    CLICK,
-    CLICKS_3,
-    CLICKS_5,
-    COLUMNS,
-    ORACLE,
-    group_order,
-)
+from napari_sam.evaluation.groups import BOX, CLICK, COLUMNS, N_CLICKS, ORACLE, group_order
 from napari_sam.evaluation.interactive import ObjectResult
 from napari_sam.evaluation.metrics import Estimate, estimate_mean
 
 MANUAL = "manual"
+REACHES = (0.8, 0.9)
 
 
 @dataclass(frozen=True)
@@ -41,6 +32,25 @@ class Rival:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """How many clicks it takes to an IoU (Sofiiuk et al. 2021, "NoC@80", "NoC@90").
+
+    Attributes
+    ----------
+    iou
+        That is to be reached.
+    clicks
+        Mean number; an object that never gets there counts with all clicks that were made.
+    never
+        Share of these objects.
+    """
+
+    iou: float
+    clicks: Estimate
+    never: float
+
+
+@dataclass(frozen=True)
 class GroupSummary:
     """One row of the report.
 
@@ -54,6 +64,10 @@ class GroupSummary:
         What was asked.
     columns
         Mean IoU by column name; a column lacks where fewer clicks were played.
+    curve
+        Mean IoU after 1, 2, ... clicks.
+    reaches
+        Clicks to each of :data:`REACHES`.
     click_rivals, box_rivals
         Baselines, the best first.
     click_error, box_error
@@ -65,19 +79,12 @@ class GroupSummary:
     n_images: int
     n_objects: int
     columns: Mapping[str, Estimate]
+    curve: tuple[Estimate, ...]
+    reaches: tuple[Reach, ...]
     click_rivals: tuple[Rival, ...]
     box_rivals: tuple[Rival, ...]
     click_error: Estimate
     box_error: Estimate
-
-
-@dataclass(frozen=True)
-class Check:
-    """A demand, what was found, and whether that is enough."""
-
-    demand: str
-    found: str
-    passed: bool
 
 
 def summarise(
@@ -96,67 +103,29 @@ def summarise(
     ]
 
 
-def check_bars(groups: Sequence[GroupSummary]) -> list[Check]:
-    """Check the bars of the groups that were evaluated, and the lead over each baseline there."""
-    by_name = {group.name: group for group in groups}
-    checks = []
-    for bar in BARS:
-        found = by_name[bar.group].columns.get(bar.column) if bar.group in by_name else None
-        if found:
-            checks.append(
-                Check(
-                    f"{bar.group}, {bar.column} at least {bar.least:.2f}",
-                    f"{found.mean:.3f}",
-                    found.mean >= bar.least,
-                )
-            )
-    for group in groups:
-        if group.name in BARRED_GROUPS:
-            for column, rivals in ((CLICK, group.click_rivals), (BOX, group.box_rivals)):
-                checks += [_check_rival(group.name, column, rival) for rival in rivals]
-    return checks
-
-
 def value_of(result: ObjectResult, column: str) -> float | None:
     """Look up an object's IoU in a column; None where fewer clicks were played."""
     if column == ORACLE:
         return result.oracle
     if column == BOX:
         return result.box
-    count = {CLICK: 1, CLICKS_3: 3, CLICKS_5: 5}[column]
+    count = N_CLICKS[column]
     return result.clicks[count - 1] if count <= len(result.clicks) else None
+
+
+def clicks_to(result: ObjectResult, least: float) -> int | None:
+    """How many clicks an object took to an IoU; None where it never got there."""
+    return next((n for n, iou in enumerate(result.clicks, 1) if iou >= least), None)
 
 
 def _summarise_group(
     name: str, results: Sequence[ObjectResult], origins: Mapping[str, str], seed: int
 ) -> GroupSummary:
-    def estimate(pairs: Iterable[tuple[float | None, str]]) -> Estimate | None:
-        known = [(value, image) for value, image in pairs if value is not None]
-        if not known:
-            return None
-        return estimate_mean([v for v, _ in known], [image for _, image in known], seed=seed)
-
-    def sure(pairs: Iterable[tuple[float, str]]) -> Estimate:
-        values, images = zip(*pairs, strict=True)
-        return estimate_mean(values, images, seed=seed)
-
-    def rivals(names: Iterable[str], column: str) -> tuple[Rival, ...]:
-        found = []
-        for rival in names:
-            theirs = estimate((r.baselines.get(rival), r.sample) for r in results)
-            if theirs:
-                lead = sure(
-                    ((value_of(r, column) or 0.0) - r.baselines[rival], r.sample)
-                    for r in results
-                    if rival in r.baselines
-                )
-                found.append(Rival(rival, theirs, lead))
-        return tuple(sorted(found, key=lambda r: -r.iou.mean))
-
+    rounds = min(len(result.clicks) for result in results)
     columns = {
         column: found
         for column in COLUMNS
-        if (found := estimate((value_of(r, column), r.sample) for r in results))
+        if (found := _known_mean(((value_of(r, column), r.sample) for r in results), seed))
     }
     return GroupSummary(
         name=name,
@@ -164,16 +133,44 @@ def _summarise_group(
         n_images=len({r.sample for r in results}),
         n_objects=len(results),
         columns=columns,
-        click_rivals=rivals(CLICK_BASELINES, CLICK),
-        box_rivals=rivals(BOX_BASELINES, BOX),
-        click_error=sure((abs(r.predicted[0] - r.clicks[0]), r.sample) for r in results),
-        box_error=sure((abs(r.predicted_box - r.box), r.sample) for r in results),
+        curve=tuple(_mean(((r.clicks[k], r.sample) for r in results), seed) for k in range(rounds)),
+        reaches=tuple(_reach(results, least, seed) for least in REACHES),
+        click_rivals=_rivals(results, CLICK_BASELINES, CLICK, seed),
+        box_rivals=_rivals(results, BOX_BASELINES, BOX, seed),
+        click_error=_mean(((abs(r.predicted[0] - r.clicks[0]), r.sample) for r in results), seed),
+        box_error=_mean(((abs(r.predicted_box - r.box), r.sample) for r in results), seed),
     )
 
 
-def _check_rival(group: str, column: str, rival: Rival) -> Check:
-    return Check(
-        f"{group}, {column} above {rival.name} ({rival.iou.mean:.3f})",
-        f"ahead by {rival.lead.mean:+.3f} on {rival.lead.n} objects",
-        rival.lead.mean > 0,
-    )
+def _mean(pairs: Iterable[tuple[float, str]], seed: int) -> Estimate:
+    values, images = zip(*pairs, strict=True)
+    return estimate_mean(values, images, seed=seed)
+
+
+def _known_mean(pairs: Iterable[tuple[float | None, str]], seed: int) -> Estimate | None:
+    """Mean of the values that are there; None where none is."""
+    known = [(value, image) for value, image in pairs if value is not None]
+    return _mean(known, seed) if known else None
+
+
+def _reach(results: Sequence[ObjectResult], least: float, seed: int) -> Reach:
+    counts = [clicks_to(result, least) for result in results]
+    pairs = ((n or len(r.clicks), r.sample) for n, r in zip(counts, results, strict=True))
+    return Reach(least, _mean(pairs, seed), counts.count(None) / len(counts))
+
+
+def _rivals(
+    results: Sequence[ObjectResult], names: Iterable[str], column: str, seed: int
+) -> tuple[Rival, ...]:
+    """Baselines with their lead or lag, the best first."""
+    found = []
+    for name in names:
+        theirs = _known_mean(((r.baselines.get(name), r.sample) for r in results), seed)
+        if theirs:
+            leads = (
+                ((value_of(r, column) or 0.0) - r.baselines[name], r.sample)
+                for r in results
+                if name in r.baselines
+            )
+            found.append(Rival(name, theirs, _mean(leads, seed)))
+    return tuple(sorted(found, key=lambda rival: -rival.iou.mean))

@@ -1,159 +1,110 @@
-"""A report as Markdown for people. Knows summaries; computes nothing."""
+"""What a report is made of: sections of tables, curves and sentences, and their Markdown.
+
+Plain values, for a Markdown file, a web page and JSON alike. Knows no protocol.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from napari_sam.evaluation.baselines import BOX_BASELINES, CLICK_BASELINES, SLOW_BASELINES
-from napari_sam.evaluation.everything import EverythingSummary
-from napari_sam.evaluation.groups import BOX, CLICK, COLUMNS
 from napari_sam.evaluation.metrics import Estimate
-from napari_sam.evaluation.params import EvaluationParams
-from napari_sam.evaluation.summary import MANUAL, Check, GroupSummary, Rival
 
 NOTHING = "-"
-AUTOMATIC = (
-    "A grid of points, the model's own thresholds, smaller objects on top; images all of whose"
-    " objects are annotated. F1: 2 hits / (found + true objects) at that IoU. SA: hits / (hits +"
-    " extra + missed); mSA: its mean over IoU 0.5, 0.55, ... 0.95. PQ: panoptic quality at 0.5. AP:"
-    " area under precision over recall of the scored masks at 0.5, and its mean over the same IoUs."
-    " best IoU: mean over true objects of the mask that fits best. Counts of all images of a group"
-    " together."
-)
 
 
-def render_report(
-    groups: Sequence[GroupSummary],
-    checks: Sequence[Check],
-    provenance: Mapping[str, object],
-    params: EvaluationParams,
-    *,
-    automatic: Sequence[EverythingSummary] = (),
-) -> str:
-    """Write the whole report: the model's table, the baselines', the bars and the provenance."""
-    parts = []
-    if groups:
-        parts += [
-            "## Mean IoU over objects",
-            render_groups(groups),
-            render_protocol(params),
-            "## Classical methods on the same prompts",
-            render_baselines(groups),
-        ]
-    if automatic:
-        parts += ["## Everything, without prompts", render_automatic(automatic), AUTOMATIC]
-    if checks:
-        parts += ["## Bars", render_checks(checks)]
-    parts += ["## Provenance", _lines(f"{name}: {value}" for name, value in provenance.items())]
-    return "\n\n".join(parts) + "\n"
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a head; the first columns are names, the others figures."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        lines = [self.head, ("---",) * len(self.head), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def render_groups(groups: Sequence[GroupSummary]) -> str:
-    """Write one row a group: the model, and the best classical method for a click and for a box."""
-    head = ["group", "images", "objects", *COLUMNS]
-    head += ["best click baseline", "best box baseline", "off (click)", "off (box)"]
-    rows = [
-        [
-            group.name + ("" if group.origin == MANUAL else " †"),
-            str(group.n_images),
-            str(group.n_objects),
-            *(
-                _estimate(group.columns.get(column), interval=column in (CLICK, BOX))
-                for column in COLUMNS
-            ),
-            _best(group.click_rivals, group.n_objects),
-            _best(group.box_rivals, group.n_objects),
-            f"{group.click_error.mean:.3f}",
-            f"{group.box_error.mean:.3f}",
-        ]
-        for group in groups
-    ]
-    return _table(head, rows)
+@dataclass(frozen=True)
+class Curves:
+    """Several curves over the same steps.
+
+    Attributes
+    ----------
+    x_name, y_name
+        What the axes are.
+    x
+        Positions, ascending.
+    lines
+        Name -> an estimate for each position.
+    """
+
+    x_name: str
+    y_name: str
+    x: tuple[float, ...]
+    lines: Mapping[str, tuple[Estimate, ...]]
+
+    def table(self) -> Table:
+        """The same as figures, a row a curve."""
+        head = (self.x_name, *(f"{x:g}" for x in self.x))
+        rows = [(name, *(f"{e.mean:.3f}" for e in line)) for name, line in self.lines.items()]
+        return Table(head, tuple(rows))
 
 
-def render_baselines(groups: Sequence[GroupSummary]) -> str:
-    """Write one row a group, one column a method."""
-    methods = [*CLICK_BASELINES, *BOX_BASELINES]
-    rows = []
-    for group in groups:
-        found = {rival.name: rival.iou for rival in (*group.click_rivals, *group.box_rivals)}
-        cells = [
-            f"{found[m].mean:.3f}" + (f" (n {found[m].n})" if m in SLOW_BASELINES else "")
-            if m in found
-            else NOTHING
-            for m in methods
-        ]
-        rows.append([group.name, *cells])
-    return _table(["group", *methods], rows)
+@dataclass(frozen=True)
+class Section:
+    """Part of a report under a title: text, tables and curves in order.
+
+    ``name`` is that of the protocol; a card keeps the section under it.
+    """
+
+    name: str
+    title: str
+    blocks: tuple["str | Table | Curves | Section", ...]
+
+    def markdown(self, level: int = 2) -> str:
+        """As Markdown, with headings from a level on."""
+        parts = [f"{'#' * level} {self.title}"]
+        for block in self.blocks:
+            if isinstance(block, Section):
+                parts.append(block.markdown(level + 1))
+            elif isinstance(block, Curves):
+                parts.append(block.table().markdown())
+            elif isinstance(block, Table):
+                parts.append(block.markdown())
+            else:
+                parts.append(block)
+        return "\n\n".join(parts)
 
 
-def render_automatic(rows: Sequence[EverythingSummary]) -> str:
-    """Write one row a group of the automatic protocol."""
-    head = ["group", "images", "objects", "F1@0.5", "F1@0.75", "SA@0.5", "mSA", "PQ"]
-    head += ["AP@0.5", "AP", "best IoU"]
-    cells = [
-        [
-            row.name,
-            str(row.n_images),
-            str(row.n_objects),
-            _estimate(row.f1, interval=True),
-            *(
-                f"{value:.3f}"
-                for value in (
-                    row.f1_75,
-                    row.accuracy,
-                    row.mean_accuracy,
-                    row.panoptic,
-                    row.precision,
-                    row.mean_precision,
-                    row.best_iou,
-                )
-            ),
-        ]
-        for row in rows
-    ]
-    return _table(head, cells)
+def make_table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of any sequences."""
+    return Table(tuple(head), tuple(tuple(row) for row in rows))
 
 
-def render_checks(checks: Sequence[Check]) -> str:
-    """Write a line for each demand, the word first."""
-    return _lines(
-        f"{'pass' if check.passed else 'FAIL'}: {check.demand}: {check.found}" for check in checks
-    )
+def bullets(texts: Iterable[str]) -> str:
+    """Lines of a list."""
+    return "\n".join(f"- {text}" for text in texts)
 
 
-def render_protocol(params: EvaluationParams) -> str:
-    """Say how the figures were made."""
-    return (
-        f"Objects of at least {params.least_area} pixels, at most {params.objects_per_image} of an"
-        f" image (drawn with seed {params.seed}); IoU at the image's own size. 1 click: at the"
-        " point deepest inside the object, best of three masks by predicted IoU; oracle: best of"
-        " the three by the truth; 3 and 5 clicks: each next one deepest in the largest error, mask"
-        " fed back; box: tight, single mask. Brackets: 95 % interval by bootstrap over images. off:"
-        " mean |predicted IoU - IoU|. Random walkers answer for at most"
-        f" {params.walker_objects} objects of a group. † ground truth not, or not surely, made by"
-        " hand."
-    )
-
-
-def _estimate(estimate: Estimate | None, *, interval: bool) -> str:
-    if estimate is None:
+def show(estimate: Estimate | None, *, interval: bool = True) -> str:
+    """An estimate with three digits, and its interval where it has one."""
+    if estimate is None or estimate.n == 0:
         return NOTHING
     if not interval or estimate.low is None:
         return f"{estimate.mean:.3f}"
     return f"{estimate.mean:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _best(rivals: Sequence[Rival], n_objects: int) -> str:
-    if not rivals:
-        return NOTHING
-    best = rivals[0]
-    subset = "" if best.iou.n == n_objects else f" (n {best.iou.n})"
-    return f"{best.iou.mean:.3f} {best.name}{subset}"
+def number(value: float | None) -> str:
+    """A figure with three digits; a dash for none."""
+    return NOTHING if value is None or value != value else f"{value:.3f}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def row_name(group: str, model: str, models: Sequence[str]) -> tuple[str, ...]:
+    """The first cells of a row: the group, and the model where there are several."""
+    return (group, model) if len(models) > 1 else (group,)
 
 
-def _lines(texts: Iterable[str]) -> str:
-    return "\n".join(f"- {text}" for text in texts)
+def row_head(models: Sequence[str]) -> tuple[str, ...]:
+    """The heads over :func:`row_name`."""
+    return ("group", "model") if len(models) > 1 else ("group",)

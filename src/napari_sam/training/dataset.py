@@ -1,38 +1,32 @@
-"""Training crops with object masks, from labelled images and from drawn scenes.
+"""Training batches by number, from labelled images and from drawn scenes.
 
 Every batch is a function of (seed, number of the batch) alone, so a resumed run sees what an
 uninterrupted one would have seen. Knows numpy and torch tensors, nothing of models or losses.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.random import Generator
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from napari_sam.evaluation.datasets import Sample, read_pack
+from napari_sam.errors import TrainingError
+from napari_sam.training.crops import (
+    LEAST_PIXELS,
+    augment,
+    choose_objects,
+    paste_objects,
+    real_crop,
+    synthetic_crop,
+)
+from napari_sam.training.images import TrainingImages
 from napari_sam.training.params import CropShape, TrainParams
-from napari_sam.training.synthetic import log_uniform, make_scene
 
-LEAST_PIXELS = 40
 ENDLESS = 1 << 30
-WORKING_SIDE = 640  # long side at which the model will be used on small images
-# Share of the real crops by modality; the rest is spread over whatever else the packs hold.
-MODALITY_SHARES = {
-    "fluorescence": 0.44,
-    "histology": 0.22,
-    "brightfield": 0.07,
-    "phase-contrast": 0.09,
-    "SEM": 0.07,
-}
-SKIPPED_MODALITIES = {"fundus"}  # vessel trees are not objects that a click names
+TRIES = 500  # crops without any object in a row: then there is none to be found
 
 
 class Batch(NamedTuple):
@@ -43,58 +37,84 @@ class Batch(NamedTuple):
     images
         (B, 3, S, S) float32, 0 to 255 (a little beyond after augmentation).
     masks
-        (B * P, S, S) bool, the objects of image 0 first.
+        (P, S, S) bool, the objects of image 0 first.
     labels
         (B, S / 4, S / 4) int64 label image at stride 4 for the auxiliary loss.
+    owner
+        (P,) int64: the image that each object lies on.
     """
 
     images: Tensor
     masks: Tensor
     labels: Tensor
+    owner: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device; from pinned memory the copy overlaps with work there."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
 
 
-@dataclass(frozen=True)
-class TrainingImages:
-    """Labelled pictures by modality, with the probability of each modality."""
+class BatchMaker(Protocol):
+    """Makes a batch from a random generator alone; picklable."""
 
-    by_modality: dict[str, list[Sample]]
+    def make(self, rng: Generator) -> Batch:
+        """One batch."""
+        ...
 
-    @classmethod
-    def from_packs(cls, packs: list[Path]) -> "TrainingImages":
-        """Read every usable item of the packs into memory."""
-        found: dict[str, list[Sample]] = {}
-        for pack in packs:
-            for sample in read_pack(pack, every_plane=8):
-                if sample.modality not in SKIPPED_MODALITIES:
-                    found.setdefault(sample.modality, []).append(sample)
-        return cls(found)
 
-    def shares(self) -> dict[str, float]:
-        """Probability of each modality that is present; they sum to one."""
-        named = {m: MODALITY_SHARES[m] for m in self.by_modality if m in MODALITY_SHARES}
-        others = [m for m in self.by_modality if m not in MODALITY_SHARES]
-        rest = 1 - sum(MODALITY_SHARES.values())
-        weights = named | {m: rest / len(others) for m in others}
-        total = sum(weights.values())
-        return {m: weight / total for m, weight in weights.items()}
+class LabelledCrops:
+    """Crops with objects, from labelled images and drawn scenes, of one of the kinds of a run."""
 
-    def draw(self, rng: Generator) -> Sample:
-        """One random picture."""
-        shares = self.shares()
-        names = sorted(shares)
-        modality = names[rng.choice(len(names), p=[shares[n] for n in names])]
-        pool = self.by_modality[modality]
-        return pool[rng.integers(len(pool))]
+    def __init__(self, images: TrainingImages | None, params: TrainParams) -> None:
+        self.images = images
+        self.params = params
+
+    def make(self, rng: Generator) -> Batch:
+        """See :class:`BatchMaker`."""
+        shape = choose_shape(rng, self.params)
+        items = [self._crop(rng, shape) for _ in range(shape.images)]
+        images, masks, labels = zip(*items, strict=True)
+        counts = torch.tensor([len(each) for each in masks])
+        owner = torch.arange(len(items)).repeat_interleave(counts)
+        return Batch(torch.stack(images), torch.cat(masks), torch.stack(labels), owner)
+
+    def _crop(self, rng: Generator, shape: CropShape) -> tuple[Tensor, Tensor, Tensor]:
+        for _ in range(TRIES):
+            picture, levels = self._cut(rng, shape.size)
+            masks = choose_objects(rng, levels, shape.objects)
+            if masks is not None:
+                return augment(rng, picture, masks, levels[0][2::4, 2::4])
+        raise TrainingError(
+            f"{TRIES} crops of {shape.size} pixels in a row had no object of at least"
+            f" {LEAST_PIXELS} pixels: are the labels right, and large enough?"
+        )
+
+    def _cut(self, rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
+        params, images = self.params, self.images
+        if images is None or rng.random() < params.synthetic_share:
+            return synthetic_crop(rng, size)
+        sample = images.draw(rng)
+        picture, levels = real_crop(rng, sample, size, params.working_sides)
+        if rng.random() < params.copy_paste:
+            others = images.by_modality[sample.modality]
+            other = others[rng.integers(len(others))]
+            pasted = real_crop(rng, other, size, params.working_sides)
+            picture, levels = paste_objects(rng, picture, levels[0], *pasted)
+        return picture, levels
+
+
+def choose_shape(rng: Generator, params: TrainParams) -> CropShape:
+    """A kind of crops by its share."""
+    shares = np.array([c.share for c in params.crops])
+    return params.crops[rng.choice(len(shares), p=shares / shares.sum())]
 
 
 class BatchSource(Dataset[Batch]):
     """Batches by number."""
 
-    def __init__(
-        self, images: TrainingImages | None, params: TrainParams, start: int, stride: int = 1
-    ) -> None:
-        self.images = images
-        self.params = params
+    def __init__(self, maker: BatchMaker, seed: int, start: int, stride: int = 1) -> None:
+        self.maker = maker
+        self.seed = seed
         self.start = start
         self.stride = stride
 
@@ -105,138 +125,31 @@ class BatchSource(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Batch number ``start + index * stride``."""
         number = self.start + index * self.stride
-        rng = np.random.default_rng([self.params.seed, number])
-        crops = self.params.crops
-        shares = np.array([c.share for c in crops])
-        shape = crops[rng.choice(len(crops), p=shares / shares.sum())]
-        items = [self._crop(rng, shape) for _ in range(shape.images)]
-        images, masks, labels = zip(*items, strict=True)
-        return Batch(torch.stack(images), torch.cat(masks), torch.stack(labels))
-
-    def _crop(self, rng: Generator, shape: CropShape) -> tuple[Tensor, Tensor, Tensor]:
-        while True:
-            drawn = self.images is None or rng.random() < self.params.synthetic_share
-            if drawn:
-                picture, levels = synthetic_crop(rng, shape.size)
-            else:
-                assert self.images is not None
-                picture, levels = real_crop(rng, self.images.draw(rng), shape.size)
-            masks = choose_objects(rng, levels, shape.objects)
-            if masks is not None:
-                return augment(rng, picture, masks, levels[0][2::4, 2::4])
+        return self.maker.make(np.random.default_rng([self.seed, number]))
 
 
 def batches(
-    images: TrainingImages | None,
+    maker: BatchMaker,
     params: TrainParams,
     start: int,
     *,
     stride: int = 1,
-    workers: int = 1,
+    pinned: bool = False,
 ) -> Iterator[Batch]:
-    """Endless batches from number ``start``, made ahead in ``workers`` processes (0: in this one).
+    """Endless batches from number ``start``, made ahead in worker processes if there are any.
 
     Several trainers share the batches by starting at their rank and striding over their number.
+    ``pinned`` memory is what a GPU copies from while it computes.
     """
-    source = BatchSource(images, params, start, stride)
     yield from DataLoader(
-        source,
+        BatchSource(maker, params.seed, start, stride),
         batch_size=None,
-        num_workers=workers,
-        prefetch_factor=6 if workers else None,
+        num_workers=params.workers,
+        prefetch_factor=6 if params.workers else None,
         worker_init_fn=_one_thread,
+        pin_memory=pinned,
     )
 
 
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
-
-
-def synthetic_crop(rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
-    """A drawn scene, or a magnified part of one: picture (3, S, S) and label levels (S, S)."""
-    scene = make_scene(rng, 256)
-    zoom = log_uniform(rng, 0.6 if size < 256 else 1.0, 4.0 if rng.random() < 0.3 else 1.5)
-    side = int(np.clip(size / zoom, 48, 256))
-    return _cut(rng, scene.image, scene.labels, side, size)
-
-
-def real_crop(rng: Generator, sample: Sample, size: int) -> tuple[Tensor, list[Tensor]]:
-    """A part of a labelled picture at a random scale around the one used at inference."""
-    long_side = max(sample.picture.shape[:2])
-    # Large pictures are used at about their own scale, small ones enlarged.
-    zoom = WORKING_SIDE / long_side if long_side <= 1024 else 0.75
-    if rng.random() < 0.25:
-        zoom *= log_uniform(rng, 0.35, 4.0)
-    else:
-        zoom *= log_uniform(rng, 0.5, 1.9)
-    side = int(np.clip(size / zoom, 32, min(sample.picture.shape[:2])))
-    return _cut(rng, sample.picture, (sample.labels,), side, size)
-
-
-def _cut(
-    rng: Generator,
-    picture: NDArray[np.uint8],
-    levels: tuple[NDArray[np.int32], ...],
-    side: int,
-    size: int,
-) -> tuple[Tensor, list[Tensor]]:
-    y = rng.integers(0, picture.shape[0] - side + 1)
-    x = rng.integers(0, picture.shape[1] - side + 1)
-    window = (slice(y, y + side), slice(x, x + side))
-    cut = torch.from_numpy(picture[window].astype(np.float32)).permute(2, 0, 1)
-    labels = [torch.from_numpy(level[window].astype(np.float32)) for level in levels]
-    if side != size:
-        cut = F.interpolate(
-            cut[None], (size, size), mode="bilinear", antialias=side > size, align_corners=False
-        )[0]
-        labels = [
-            F.interpolate(level[None, None], (size, size), mode="nearest-exact")[0, 0]
-            for level in labels
-        ]
-    return cut, [level.long() for level in labels]
-
-
-def choose_objects(rng: Generator, levels: list[Tensor], count: int) -> Tensor | None:
-    """Masks (count, S, S) of random objects of any level, repeated if there are too few."""
-    candidates = []
-    for level in levels:
-        sizes = torch.bincount(level.flatten())
-        candidates += [(level, i) for i in range(1, len(sizes)) if sizes[i] >= LEAST_PIXELS]
-    if not candidates:
-        return None
-    if len(candidates) >= count:
-        picks = rng.permutation(len(candidates))[:count]
-    else:
-        picks = rng.integers(0, len(candidates), count)
-    return torch.stack([candidates[p][0] == candidates[p][1] for p in picks])
-
-
-def augment(
-    rng: Generator, picture: Tensor, masks: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn, mirror, recolour, brighten, blur and add noise; masks and labels turn along."""
-    turns = int(rng.integers(4))
-    picture, masks = torch.rot90(picture, turns, (1, 2)), torch.rot90(masks, turns, (1, 2))
-    labels = torch.rot90(labels, turns, (0, 1))
-    if rng.random() < 0.5:
-        picture, masks, labels = picture.flip(2), masks.flip(2), labels.flip(1)
-    image = picture / 255
-    if rng.random() < 0.25:
-        image = image[torch.from_numpy(rng.permutation(3))]
-    if rng.random() < 0.15:
-        image = image.mean(0, keepdim=True).expand(3, -1, -1)
-    if rng.random() < 0.3:  # stain: gain per channel
-        image = image * torch.from_numpy(rng.uniform(0.75, 1.2, (3, 1, 1)).astype(np.float32))
-    if rng.random() < 0.2:
-        image = 1 - image
-    if rng.random() < 0.4:
-        image = image.clamp(0, 1.3).pow(float(np.exp(rng.uniform(-0.6, 0.6))))
-    if rng.random() < 0.4:
-        image = image * float(rng.uniform(0.6, 1.2)) + float(rng.uniform(-0.1, 0.2))
-    if rng.random() < 0.15:
-        image = F.avg_pool2d(image[None], 3, 1, 1)[0]
-    if rng.random() < 0.25:
-        shape = (1 if rng.random() < 0.5 else 3, *image.shape[1:])
-        noise = rng.standard_normal(shape, dtype=np.float32) * log_uniform(rng, 0.01, 0.12)
-        image = image + torch.from_numpy(noise)
-    return (image * 255).contiguous(), masks.contiguous(), labels.contiguous()

@@ -1,19 +1,23 @@
-"""Several training processes as one: ranks, and averages over them (gloo, CPU).
+"""Several training processes as one: ranks, and averages over them (gloo; nccl between GPUs).
 
 Without torchrun there is one rank and every function here leaves things as they are.
 """
 
 import os
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+_T = TypeVar("_T")
+
 
 def join_ranks() -> None:
     """Join the process group that torchrun announces in the environment, if it does."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        # A CPU tensor needs gloo also where gradients travel between GPUs.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
 
 
 def rank() -> int:
@@ -33,6 +37,15 @@ def average_over_ranks(value: float) -> float:
     total = torch.tensor(value, dtype=torch.float64)
     dist.all_reduce(total)
     return float(total) / world_size()
+
+
+def gather_over_ranks(value: _T) -> list[_T]:
+    """What every rank has to say, by rank; values must be picklable."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, value)
+    return found
 
 
 def average_gradients(modules: list[nn.Module]) -> None:

@@ -1,54 +1,76 @@
 """The training loop, read from top to bottom.
 
 ``Trainer`` holds model, averages and optimiser; ``run`` is a generator of Progress that ends when
-the minutes of its parameters are used up. Stop it at any time: the next run resumes.
+the minutes (or steps) of its parameters are used up. Stop it at any time: the next run resumes.
 """
 
 import json
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from napari_sam.core.modeling.common import EncodedImage
-from napari_sam.core.modeling.micro import MicroSam
+from napari_sam.core.runtime import choose_runtime
+from napari_sam.errors import TrainingError
 from napari_sam.progress import Progress
 from napari_sam.training.checkpoint import load_checkpoint, save_checkpoint
-from napari_sam.training.dataset import Batch, TrainingImages, batches
-from napari_sam.training.distributed import average_gradients, average_over_ranks, rank, world_size
-from napari_sam.training.losses import (
-    AuxiliaryHead,
-    auxiliary_loss,
-    mask_iou,
-    roi_mask_loss,
-    roi_weights,
-    sam_mask_loss,
+from napari_sam.training.dataset import Batch, batches
+from napari_sam.training.distributed import (
+    average_gradients,
+    average_over_ranks,
+    gather_over_ranks,
+    rank,
+    world_size,
 )
+from napari_sam.training.images import TrainingImages
+from napari_sam.training.objective import Notes, Objective, PromptObjective
+from napari_sam.training.optimizer import learning_rate, parameter_groups
 from napari_sam.training.params import TrainParams
-from napari_sam.training.simulate import corrective_clicks, first_prompts, tight_boxes
-
-STRIDE = 4  # of the masks; the auxiliary labels come at the same stride
-LARGEST_SHIFT = 700.0  # pixels that positions are moved by, so that large images are known too
-LOG_EVERY = 50
+from napari_sam.training.regularise import DropPath, keep_norms, recompute_blocks
 
 
 class Trainer:
-    """One training run in a folder: ``checkpoint.pt`` and ``log.jsonl``."""
+    """One training run in a folder: ``checkpoint.pt`` and ``log.jsonl``.
 
-    def __init__(self, model: MicroSam, params: TrainParams, folder: Path) -> None:
+    Parameters
+    ----------
+    model
+        A network of the registry; what of it requires no gradient stays as it is.
+    params
+        Settings. A resumed run may change them, its length too.
+    folder
+        Of the run; made if need be, resumed if it has a checkpoint.
+    objective
+        What is learned; None: to answer prompts.
+
+    Raises
+    ------
+    TrainingError
+        The checkpoint in the folder is of another network.
+    ModelError
+        The device is not there.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        params: TrainParams,
+        folder: Path,
+        *,
+        objective: Objective | None = None,
+    ) -> None:
         self.params = params
         self.folder = folder
-        self.model = model
-        config = model.config
-        self.auxiliary = AuxiliaryHead(config.out_chans, config.skip_chans)
+        self.device = choose_runtime(params.device).device
+        self.model = model.to(self.device)
+        self.objective = objective or PromptObjective(model, params)
+        self.head = self.objective.head.to(self.device)
         self.optimizer = torch.optim.AdamW(
-            parameter_groups([model, self.auxiliary], params.weight_decay),
+            parameter_groups(self.model, params) + parameter_groups(self.head, params),
             lr=params.learning_rate,
             betas=params.betas,
             fused=True,
@@ -56,6 +78,11 @@ class Trainer:
         self.ema = {n: v.detach().clone() for n, v in model.state_dict().items()}
         self.step, self.seconds = 0, 0.0
         self._resume()
+        encoder = model.image_encoder
+        assert isinstance(encoder, nn.Module)
+        self.drop_path = DropPath(encoder, params.drop_path)
+        if params.recompute:
+            recompute_blocks(encoder)
 
     @property
     def checkpoint(self) -> Path:
@@ -65,115 +92,95 @@ class Trainer:
     @property
     def fraction(self) -> float:
         """Share of the run that is done, 0 to 1."""
+        if self.params.steps is not None:
+            return min(1.0, self.step / self.params.steps)
         return min(1.0, self.seconds / (60 * self.params.minutes))
 
-    def run(self, images: TrainingImages | None, *, workers: int = 1) -> Iterator[Progress]:
-        """Train until the minutes are used up; yields after every step."""
+    def run(self, images: TrainingImages | None) -> Iterator[Progress]:
+        """Train until the end of the run; yields after every step.
+
+        What the consumer does between two steps does not count as training time.
+
+        Parameters
+        ----------
+        images
+            What the objective makes batches of; None: drawn scenes alone.
+        """
         self.model.train()
-        total = int(60 * self.params.minutes)
-        start = self.step * world_size() + rank()
-        source = batches(images, self.params, start, stride=world_size(), workers=workers)
+        keep_norms(self.model)
+        every = self.params.accumulate * world_size()
+        source = batches(
+            self.objective.crops(images),
+            self.params,
+            self.step * every + rank(),
+            stride=world_size(),
+            pinned=self.device.type == "cuda",
+        )
         last = saved = logged = time.monotonic()
-        notes: dict[str, list[float]] = {}
+        notes: list[Notes] = []
         while self.fraction < 1:
-            batch = next(source)
-            for name, value in self._train_step(batch).items():
-                notes.setdefault(name, []).append(value)
+            notes.append(self._train_step(source))
             now = time.monotonic()
-            spent, last = now - last, now
             # All ranks must agree on the time, for it decides the learning rate and the end.
-            self.seconds += average_over_ranks(spent)
-            if self.step % LOG_EVERY == 0:
-                self._log(notes, (now - logged) / LOG_EVERY)
-                notes, logged = {}, now
+            self.seconds += average_over_ranks(now - last)
+            if self.step % self.params.log_every == 0:
+                self._log(notes, (now - logged) / len(notes))
+                notes, logged = [], now
             if now - saved > self.params.checkpoint_seconds:
                 self.save()
                 saved = now
-            yield Progress(int(self.seconds), total, f"step {self.step}")
+            yield self._progress()
+            last = time.monotonic()
         self.save()
 
-    def _train_step(self, batch: Batch) -> dict[str, float]:
-        number = self.step * world_size() + rank()
-        generator = torch.Generator().manual_seed(self.params.seed * 1_000_003 + number)
+    def _progress(self) -> Progress:
+        if self.params.steps is not None:
+            return Progress(self.step, self.params.steps, f"step {self.step}")
+        return Progress(int(self.seconds), int(60 * self.params.minutes), f"step {self.step}")
+
+    def _train_step(self, source: Iterator[Batch]) -> Notes:
+        """One step of the optimiser: the mean gradient of ``accumulate`` batches a rank."""
+        rate = learning_rate(self.params, self.step, self.fraction)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
-        with torch.autocast("cpu", torch.bfloat16):
-            size = batch.images.shape[-1]
-            encoded = self.model.encode_image(batch.images, canvas=(size, size))
-            dense = self.auxiliary(encoded.features, encoded.skip)
-        loss, notes = self._interactive_loss(batch, encoded, generator)
-        auxiliary = auxiliary_loss(dense, batch.labels)
-        fade = self.params.auxiliary_weight * min(1.0, 3 * (1 - self.fraction))
+            group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + fade * auxiliary).backward()
-        average_gradients([self.model, self.auxiliary])
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
+        notes = []
+        for part in range(self.params.accumulate):
+            asked = time.monotonic()
+            batch = next(source).to(self.device)
+            waited = time.monotonic() - asked
+            notes.append(self._backward(batch, part) | {"data_wait": waited})
+        average_gradients([self.model, self.head])
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.params.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"step {self.step}: the gradients are no numbers any more. Resume from the last"
+                " checkpoint with a lower learning rate."
+            )
         self.optimizer.step()
         self.step += 1
         self._average()
-        return notes | {"loss": loss.item(), "auxiliary": auxiliary.item()}
+        return _mean(notes)
 
-    def _interactive_loss(
-        self, batch: Batch, encoded: EncodedImage, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
-        """Mean loss over the prompt rounds, and the IoU after each round."""
-        per_image = len(batch.masks) // len(batch.images)
-        index = torch.arange(len(batch.masks)) // per_image
-        soft = F.avg_pool2d(batch.masks[:, None].float(), STRIDE)
-        target = soft > 0.5
-        roi = roi_weights(tight_boxes(batch.masks), (soft.shape[-2], soft.shape[-1]), STRIDE)
-        prompts = first_prompts(batch.masks, soft[:, 0], STRIDE, generator)
-        points, labels, is_box = prompts
-        shift = torch.rand(2, generator=generator) * LARGEST_SHIFT
-        rounds = self._rounds(generator)
-        mask: Tensor | None = None
-        total = torch.zeros(())
-        notes: dict[str, float] = {}
-        for number in range(rounds):
-            with torch.autocast("cpu", torch.bfloat16):
-                logits, scores = self.model.decode_batch(
-                    encoded, index, points, labels, mask, shift=shift
-                )
-            if self.params.loss == "roi":
-                losses = roi_mask_loss(logits, soft, roi)
-            else:
-                losses = sam_mask_loss(logits, soft)
-            ambiguous = ~is_box & (number == 0)
-            best = losses[:, 1:].min(1).values
-            total = total + (losses[:, 0] + torch.where(ambiguous, 1.0, 0.4) * best).mean()
-            iou = mask_iou(logits, target)
-            total = total + self.params.iou_weight * F.mse_loss(scores, iou)
-            chosen = torch.where(ambiguous, 1 + scores[:, 1:].argmax(1), 0)
-            notes |= _round_notes(number, iou, scores, chosen, is_box)
-            picked = chosen[:, None, None, None].expand(-1, 1, *logits.shape[-2:])
-            mask = logits.detach().gather(1, picked)
-            if number + 1 < rounds:
-                click, sign = corrective_clicks(
-                    mask[:, 0] > 0, batch.masks, soft[:, 0], STRIDE, generator
-                )
-                points = torch.cat([points, click[:, None]], 1)
-                labels = torch.cat([labels, sign[:, None]], 1)
-        return total / rounds, notes
-
-    def _rounds(self, generator: torch.Generator) -> int:
-        first, last = self.params.first_rounds, self.params.last_rounds
-        most = first + (last - first) * self.fraction
-        wobble = float(torch.rand(1, generator=generator))
-        return max(1, int(most + wobble) - int(torch.randint(0, 2, (1,), generator=generator)))
-
-    def _learning_rate(self) -> float:
-        warm = min(1.0, (self.step + 1) / self.params.warmup_steps)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.fraction))
-        return self.params.learning_rate * warm * (0.02 + 0.98 * cosine)
+    def _backward(self, batch: Batch, part: int) -> Notes:
+        number = (self.step * self.params.accumulate + part) * world_size() + rank()
+        seed = self.params.seed * 1_000_003 + number
+        generator = torch.Generator(self.device).manual_seed(seed)
+        torch.manual_seed(seed)  # of the score head's dropout
+        self.drop_path.seed(seed)
+        loss, notes = self.objective.loss(batch, self.fraction, generator)
+        (loss / self.params.accumulate).backward()
+        return notes
 
     @torch.no_grad()
     def _average(self) -> None:
         decay = min(self.params.ema_decay, (1 + self.step) / (20 + self.step))
-        current = self.model.state_dict()
-        names = list(current)
-        torch._foreach_lerp_(
-            [self.ema[n] for n in names], [current[n] for n in names], weight=1 - decay
-        )
+        for name, value in self.model.state_dict().items():
+            mean = self.ema[name]
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
 
     def save(self) -> None:
         """Write the checkpoint (the first rank does)."""
@@ -181,7 +188,7 @@ class Trainer:
             return
         state = {
             "model": self.model.state_dict(),
-            "auxiliary": self.auxiliary.state_dict(),
+            "auxiliary": self.head.state_dict(),
             "ema": self.ema,
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
@@ -194,47 +201,50 @@ class Trainer:
         state = load_checkpoint(self.checkpoint)
         if state is None:
             return
-        self.model.load_state_dict(state["model"])
-        self.auxiliary.load_state_dict(state["auxiliary"])
-        self.ema = state["ema"]
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.head.load_state_dict(state["auxiliary"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise TrainingError(
+                f"{self.checkpoint} is of another network, or of a run with other layers or rates"
+                f" ({error}). Take another folder, or start with --start-from."
+            ) from error
+        self.ema = {n: v.to(self.device) for n, v in state["ema"].items()}
         self.step, self.seconds = state["step"], state["seconds"]
+        if not rank():
+            _cut_log(self.folder / "log.jsonl", lambda line: line["step"] <= self.step)
 
-    def _log(self, notes: dict[str, list[float]], seconds_per_step: float) -> None:
+    def _log(self, notes: list[Notes], seconds_per_step: float) -> None:
+        means = _mean([each for theirs in gather_over_ranks(notes) for each in theirs])
         if rank():
             return
-        means = {name: round(float(np.nanmean(v)), 4) for name, v in sorted(notes.items())}
         line: dict[str, Any] = {
             "step": self.step,
             "seconds": round(self.seconds, 1),
             "seconds_per_step": round(seconds_per_step, 3),
-            "learning_rate": round(self._learning_rate(), 6),
+            "learning_rate": round(learning_rate(self.params, self.step, self.fraction), 8),
         }
         with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line | means) + "\n")
+            file.write(json.dumps(line | {n: round(v, 6) for n, v in means.items()}) + "\n")
 
 
-def parameter_groups(modules: list[nn.Module], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors (biases, norms, scales) do not."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+def _mean(notes: list[Notes]) -> Notes:
+    """Mean of each number over those that have it."""
+    names = {name for each in notes for name in each}
+    return {n: float(np.mean([each[n] for each in notes if n in each])) for n in sorted(names)}
 
 
-def _round_notes(
-    number: int, iou: Tensor, scores: Tensor, chosen: Tensor, is_box: Tensor
-) -> dict[str, float]:
-    """IoU of the chosen masks and error of the predicted IoU, for the log."""
-    got = iou.gather(1, chosen[:, None])[:, 0]
-    notes = {"score_error": float((scores.detach() - iou).abs().mean())}
-    if number == 0:
-        if is_box.any():
-            notes["box"] = float(got[is_box].mean())
-        if not is_box.all():
-            notes["click"] = float(got[~is_box].mean())
-            notes["click_oracle"] = float(iou[~is_box, 1:].max(1).values.mean())
-    else:
-        notes[f"round_{number + 1}"] = float(got.mean())
-    return notes
+def _cut_log(path: Path, keep: Callable[[dict[str, Any]], bool]) -> None:
+    """Drop what a killed run wrote after its last checkpoint: it will be written again."""
+    if not path.exists():
+        return
+    kept = []
+    for text in path.read_text().splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:  # cut short by the kill
+            continue
+        if keep(line):
+            kept.append(text + "\n")
+    path.write_text("".join(kept))

@@ -49,8 +49,8 @@ def roi_weights(boxes_P4: Tensor, size: tuple[int, int], stride: int) -> Tensor:
 
     ``boxes`` are x0, y0, x1, y1 in pixels, ``size`` is (h, w) of the grid of ``stride`` pixels.
     """
-    y = (torch.arange(size[0]) + 0.5) * stride
-    x = (torch.arange(size[1]) + 0.5) * stride
+    y = (torch.arange(size[0], device=boxes_P4.device) + 0.5) * stride
+    x = (torch.arange(size[1], device=boxes_P4.device) + 0.5) * stride
     x0, y0, x1, y1 = boxes_P4[:, :, None].unbind(1)
     margin_x = ((x1 - x0) * ROI_MARGIN).clamp(min=ROI_LEAST)
     margin_y = ((y1 - y0) * ROI_MARGIN).clamp(min=ROI_LEAST)
@@ -114,10 +114,11 @@ def _edges(labels_BHW: Tensor) -> Tensor:
 def _centre_offsets(labels_BHW: Tensor) -> Tensor:
     """(B, 2, H, W) offset y, x from each cell to its label's centre, in 8 cells."""
     b, h, w = labels_BHW.shape
+    device = labels_BHW.device
     count = int(labels_BHW.max()) + 1
-    keys = (labels_BHW + torch.arange(b)[:, None, None] * count).flatten()
-    y = torch.arange(h).float()[None, :, None].expand(b, h, w).flatten()
-    x = torch.arange(w).float()[None, None, :].expand(b, h, w).flatten()
+    keys = (labels_BHW + torch.arange(b, device=device)[:, None, None] * count).flatten()
+    y = torch.arange(h, device=device).float()[None, :, None].expand(b, h, w).flatten()
+    x = torch.arange(w, device=device).float()[None, None, :].expand(b, h, w).flatten()
     sizes = torch.bincount(keys, minlength=b * count).clamp(min=1)
     offsets = [
         ((torch.bincount(keys, v, minlength=b * count) / sizes)[keys] - v).view(b, h, w) / 8

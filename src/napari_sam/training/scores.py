@@ -31,7 +31,7 @@ from napari_sam.evaluation.clicks import Click, first_click, next_click, tight_b
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.metrics import Mask, iou
 from napari_sam.progress import Progress
-from napari_sam.training.dataset import TrainingImages
+from napari_sam.training.images import TrainingImages
 from napari_sam.training.params import ScoreParams
 
 LEAST_STD = 0.05

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from napari_sam.core.regions import Region
 from napari_sam.errors import ImageError
-from napari_sam.volume.sources import LazyImage, guess_axes, open_source
+from napari_sam.volume.lazy_image import LazyImage, Where, guess_axes, plain
+from napari_sam.volume.remote import is_address, name_of
+from napari_sam.volume.sources import open_source
 
 __all__ = ["ImageRef", "Plane"]
 
@@ -30,7 +32,7 @@ class ImageRef:
     Attributes
     ----------
     source
-        Absolute path, or the array itself (NumPy or dask).
+        Absolute path, address, or the array itself (NumPy or dask).
     axes
         Letters of ``t c z y x``, each at most once, in the order of the array.
     shape, dtype
@@ -63,7 +65,8 @@ class ImageRef:
         ----------
         source
             Path of an OME-Zarr image (0.4 or 0.5), a zarr array (v2 or v3), a TIFF, OME-TIFF or
-            BigTIFF, or a ``.npy``; or an array: NumPy, memory map or dask.
+            BigTIFF, a ``.npy``, and with extras CZI, ND2, DICOM and NIfTI; an address of a zarr or
+            TIFF (``https://``, ``s3://``); or an array: NumPy, memory map or dask.
         axes
             One letter of ``tczyx`` for each axis, in the array's order. None takes what the file
             says, or guesses: yx, zyx, tzyx, tczyx, and colours last.
@@ -74,10 +77,12 @@ class ImageRef:
         ------
         ImageError
             The file cannot be read, or its axes or dtype cannot be taken.
+        MissingExtraError
+            What reads it is not installed; says the pip line.
         """
         if isinstance(source, str | Path):
-            where: Any = str(Path(source).resolve())
-            lazy = open_source(Path(source), level)
+            where: Any = source if is_address(source) else str(Path(source).resolve())
+            lazy = open_source(_where(where), level)
         else:
             where, lazy = source, _in_memory(source, level)
         letters = (axes or lazy.axes or guess_axes(tuple(lazy.array.shape))).lower()
@@ -173,7 +178,9 @@ class ImageRef:
     @property
     def name(self) -> str:
         """The file's name, or what there is instead."""
-        return Path(self.source).name if isinstance(self.source, str) else "array in memory"
+        if not isinstance(self.source, str):
+            return "array in memory"
+        return name_of(self.source) if is_address(self.source) else Path(self.source).name
 
     def describe(self) -> str:
         """Axes and sizes for a message."""
@@ -186,7 +193,7 @@ class ImageRef:
     def _array(self) -> Any:
         if not isinstance(self.source, str):
             return self.source
-        array = open_source(Path(self.source), self.level).array
+        array = open_source(_where(self.source), self.level).array
         if tuple(array.shape) != self.shape or np.dtype(array.dtype).str != self.dtype:
             raise ImageError(f"{self.source} has changed since it was opened; open it again.")
         return array
@@ -197,8 +204,11 @@ def _in_memory(array: Any, level: int | None) -> LazyImage:
         raise ImageError(f"a path or an array is wanted as the image; got {type(array).__name__}.")
     if level:
         raise ImageError(f"level {level} was asked for; an array has one level, 0.")
-    count = len(array.shape)
-    return LazyImage(array, "", 0, (1.0,) * count, (0.0,) * count, (None,) * count)
+    return plain(array, "")
+
+
+def _where(source: str) -> Where:
+    return source if is_address(source) else Path(source)
 
 
 def _check(axes: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

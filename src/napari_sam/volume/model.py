@@ -7,8 +7,9 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from napari_sam.core.engines import Backend, Precision
 from napari_sam.core.registry import DEFAULT_MODEL, get_spec
 from napari_sam.core.weights import find
 from napari_sam.errors import WeightsError
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
 
 __all__ = ["ModelChoice", "PredictorSource"]
-
-Precision = Literal["exact", "fast"]
-Backend = Literal["auto", "torch", "openvino", "onnxruntime"]
 
 
 class PredictorSource(Protocol):
@@ -49,6 +47,18 @@ class ModelChoice:
         """Load it, once in a process."""
         return _load(self)
 
+    def load_anew(self) -> "Predictor":
+        """Load it, for whoever keeps predictors himself."""
+        from napari_sam.core.predictor import load_predictor
+
+        return load_predictor(
+            self.name,
+            weights=self.weights,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
+        )
+
     def identity(self) -> dict[str, Any]:
         """Name, sha256 of the weights, and precision: not the device, nor what computes.
 
@@ -69,15 +79,7 @@ class ModelChoice:
 
 @lru_cache(maxsize=1)
 def _load(choice: ModelChoice) -> "Predictor":
-    from napari_sam.core.predictor import load_predictor
-
-    return load_predictor(
-        choice.name,
-        weights=choice.weights,
-        device=choice.device,
-        precision=choice.precision,
-        backend=choice.backend,
-    )
+    return choice.load_anew()
 
 
 def _sha256(path: Path) -> str:

@@ -28,7 +28,7 @@ from napari_sam.volume.manifest import ArraySpec, Manifest
 from napari_sam.volume.model import PredictorSource
 from napari_sam.volume.ome import LabelImage
 from napari_sam.volume.overlaps import Overlaps, count_overlaps
-from napari_sam.volume.run import WAIT_S, run
+from napari_sam.volume.run import WAIT_S, Runner, run
 from napari_sam.volume.sample import fingerprint
 from napari_sam.volume.stitch import PlaneObjects, ReadLabels, find_objects, paint
 from napari_sam.volume.store import TileStore, read_manifest
@@ -91,7 +91,7 @@ class VolumeJob:
 
 
 def embed_volume(
-    job: VolumeJob, store: str | Path, *, dtype: str = "float16"
+    job: VolumeJob, store: str | Path, *, dtype: str = "float16", runner: Runner = run
 ) -> Generator[Progress, None, TileStore]:
     """Compute and keep the embeddings of all tiles.
 
@@ -103,6 +103,8 @@ def embed_volume(
         Folder; made, or gone on with.
     dtype
         ``"float16"``, ``"bfloat16"`` or ``"float32"``: how numbers are kept.
+    runner
+        Where tiles are made: in this process, or by :mod:`napari_sam.volume.distributed`.
 
     Raises
     ------
@@ -114,7 +116,7 @@ def embed_volume(
         The disk is full.
     """
     opened = open_embeddings(job, Path(store), dtype)
-    yield from run(EmbedWork(job.image, job.intensity, job.model), opened)
+    yield from runner(EmbedWork(job.image, job.intensity, job.model), opened)
     opened.require_complete()
     return opened
 
@@ -127,21 +129,22 @@ def segment_volume(
     min_area: int = 0,
     embeddings: str | Path | None = None,
     dtype: str = "float16",
+    runner: Runner = run,
 ) -> Generator[Progress, None, TileStore]:
     """Find all objects in all tiles; :func:`stitch_volume` makes labels of them.
 
     Parameters
     ----------
-    job
-        What with what.
-    store
-        Folder for the labels of tiles; made, or gone on with.
+    job, store
+        As for :func:`embed_volume`, but the store is one of labels.
     params
         Of the generator, for each tile.
     min_area
         Objects of fewer pixels in a tile are left out.
     embeddings, dtype
         Store of embeddings to use and to fill, as for :func:`embed_volume`; None keeps none.
+    runner
+        As for :func:`embed_volume`.
 
     Raises
     ------
@@ -151,7 +154,7 @@ def segment_volume(
     work, opened = open_segmentation(
         job, store, params=params, min_area=min_area, embeddings=embeddings, dtype=dtype
     )
-    yield from run(work, opened)
+    yield from runner(work, opened)
     opened.require_complete()
     return opened
 

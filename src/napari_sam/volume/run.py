@@ -5,7 +5,7 @@ goes with the process when it dies. Knows neither models nor images.
 """
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +17,10 @@ from napari_sam.progress import Progress
 from napari_sam.volume.store import TileStore, plain_errors
 from napari_sam.volume.work import Work
 
-__all__ = ["run"]
+__all__ = ["Runner", "make", "run"]
+
+Runner = Callable[[Work, TileStore], Generator[Progress, None, None]]
+"""Does a work for all missing tiles of a store, as :func:`run` does."""
 
 CLAIMS = "claims"
 WAIT_S = 0.2
@@ -56,7 +59,7 @@ def run(
     while missing:
         claimed = []
         for index in missing:
-            message = _make(work, store, index)
+            message = make(work, store, index)
             if message is None:
                 claimed.append(index)
                 continue
@@ -68,8 +71,14 @@ def run(
         missing = claimed
 
 
-def _make(work: Work, store: TileStore, index: int) -> str | None:
-    """Make a tile unless it is there; None where another process is about to."""
+def make(work: Work, store: TileStore, index: int) -> str | None:
+    """Make a tile unless it is there: what was done; None where another process is about to.
+
+    Raises
+    ------
+    NapariSamError
+        As :func:`run`.
+    """
     tile = store.manifest.grid.tile(index)
     claim = store.path / CLAIMS / f"{index}.lock"
     try:

@@ -11,7 +11,9 @@ import json
 import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
+from platform import node
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from napari_sam.errors import StoreError, StoreIncompleteError
 from napari_sam.progress import Progress
 from napari_sam.volume.manifest import ArraySpec, Manifest
 
-__all__ = ["TileStore"]
+__all__ = ["TileStore", "reopen"]
 
 ATTRIBUTE = "napari_sam"
 FLAGS = "done"
@@ -208,6 +210,29 @@ class TileStore:
 
     def _failure(self, index: int) -> Path:
         return self.path / FAILED / f"{index}.txt"
+
+
+def reopen(path: str) -> TileStore:
+    """Open a store, once in a process; another one that took its place since is opened anew.
+
+    Raises
+    ------
+    StoreError
+        This machine does not see it.
+    """
+    try:
+        stamp = (Path(path) / "zarr.json").stat().st_mtime_ns
+    except OSError as error:
+        raise StoreError(
+            f"{node()} does not see {path}: image and tiles must lie where all machines see"
+            " them, under the same path."
+        ) from error
+    return _opened(path, stamp)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: str, stamp: int) -> TileStore:
+    return TileStore.open(path)
 
 
 def read_manifest(path: Path) -> Manifest | None:

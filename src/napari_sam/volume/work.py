@@ -4,8 +4,6 @@ The same work runs in this process or on another machine; its result depends on 
 """
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.params import AutomaticParams
 from napari_sam.errors import StoreError
+from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.manifest import ArraySpec
 from napari_sam.volume.model import PredictorSource
-from napari_sam.volume.store import TileStore
+from napari_sam.volume.store import TileStore, reopen
 from napari_sam.volume.tiles import Tile
 
 if TYPE_CHECKING:
@@ -99,16 +98,12 @@ class SegmentWork:
         predictor: EncodesAndDecodes = self.model.load()
         if self.embeddings is not None:
             predictor = _Known(predictor, self._embedding(tile, predictor))
-        job = generate(picture, predictor, self.params, intensity="as_is")
-        while True:
-            try:
-                next(job)
-            except StopIteration as end:
-                return {"labels": records_to_labels(end.value, size, least_area=self.min_area)}
+        records = finish(generate(picture, predictor, self.params, intensity="as_is"))
+        return {"labels": records_to_labels(records, size, least_area=self.min_area)}
 
     def _embedding(self, tile: Tile, predictor: object) -> "ImageEmbedding":
         """As the store has it, also when it was just made: else a resumed run would differ."""
-        store = _store(str(self.embeddings))
+        store = reopen(str(self.embeddings))
         if not store.is_done(tile.index):
             store.write(tile.index, EmbedWork(self.image, self.intensity, self.model)(tile))
         device = getattr(getattr(predictor, "runtime", None), "device", "cpu")
@@ -149,11 +144,6 @@ def read_embedding(
         Frame(**sizes, mask_stride=frame["mask_stride"]),
         store.manifest.model["name"],
     )
-
-
-@lru_cache(maxsize=4)
-def _store(path: str) -> TileStore:
-    return TileStore.open(Path(path))
 
 
 def embedding_arrays(embedding: "ImageEmbedding") -> Result:

@@ -18,12 +18,12 @@ from napari_sam.core.engines.fit import fit_image_encoder
 from napari_sam.core.fused_vit import FusedViT
 from napari_sam.core.hardware import cpu_has_bfloat16
 from napari_sam.core.modeling.common import EncodedImage
+from napari_sam.core.network import load_model
 from napari_sam.core.packed_vit import PackedViT
 from napari_sam.core.predictor import load_predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
 from napari_sam.core.runtime import Runtime, choose_runtime
-from napari_sam.core.weights import load_model
 from napari_sam.errors import MissingExtraError, ModelError, OutOfMemoryError
 from tests.golden.cases import SEED, TINY_VIT, VIT
 from tests.golden.seeded import seeded_tensor

@@ -43,12 +43,12 @@ def in_torch(
 
 
 def exchange_of(
-    norm: nn.LayerNorm, tokens: int, asked: int, sharpness: float = 1.0
+    norm: nn.LayerNorm, tokens: int, asked: int, sharpness: float = 1.0, heads: int = HEADS
 ) -> tuple[Exchange, Tensor]:
-    rows = HEADS * tokens
-    offers = sharpness * torch.randn(rows, WIDTH) / 8
-    exchange = Exchange(offers, torch.randn(rows, 1), torch.randn(rows, WIDTH), HEADS, norm)
-    return exchange, sharpness * torch.randn(HEADS * asked, WIDTH) / 8
+    (width,), rows = norm.normalized_shape, heads * tokens
+    offers = sharpness * torch.randn(rows, width) / 8
+    exchange = Exchange(offers, torch.randn(rows, 1), torch.randn(rows, width), heads, norm)
+    return exchange, sharpness * torch.randn(heads * asked, width) / 8
 
 
 @compiled
@@ -62,7 +62,7 @@ def test_equals_torch(
 ) -> None:
     cells, positions = torch.randn(2, count, WIDTH)
     exchange, questions = exchange_of(norm(WIDTH), tokens, asked, sharpness)
-    assert can_exchange(exchange.offers, questions)
+    assert can_exchange(cells, rows=max(len(exchange.offers), len(questions)))
     expected = in_torch(exchange, questions, cells, positions)
     beside = torch.full((count + 2, WIDTH), 7.0)
     after = beside[1:-1]
@@ -73,6 +73,31 @@ def test_equals_torch(
         for one, other in zip((after, *got), expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     assert (beside[[0, -1]] == 7).all(), "written beside the cells"
+
+
+@compiled
+@pytest.mark.parametrize(("tokens", "asked"), [(7, 5), (1, 1), (16, 16), (9, 3)])
+@pytest.mark.parametrize("part", [slice(0, 80), slice(3, 4), slice(16, 45)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_width_of_sam(
+    norm: Callable[[int], nn.LayerNorm],
+    tokens: int,
+    asked: int,
+    part: slice,
+    dtype: torch.dtype,
+) -> None:
+    cells, positions = torch.randn(2, 80, 256).to(dtype)
+    exchange, questions = exchange_of(norm(256), tokens, asked, heads=8)
+    if not can_exchange(cells, rows=8 * max(tokens, asked)):
+        pytest.skip("not compiled for these numbers")
+    expected = in_torch(exchange, questions, cells[part].float(), positions[part].float())
+    after = torch.full_like(cells, 7)
+    got = Exchanger(exchange, questions, (cells, after), positions)(part)
+    scales = (1, 1, 1) if dtype == torch.float32 else (400, 400, 400)
+    for one, other, scale in zip((after[part], *got), expected, scales, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=1e-4 * scale, atol=1e-4 * scale)
+    after[part] = 7
+    assert (after == 7).all(), "written beside the slice"
 
 
 @compiled
@@ -122,11 +147,12 @@ def test_cells_become_finer_features(
 
 
 def test_only_what_fits() -> None:
-    fits = torch.zeros(HEADS * 16, WIDTH)
-    assert can_exchange(fits, fits) == (load_library() is not None)
-    assert not can_exchange(torch.zeros(HEADS * 17, WIDTH), fits)
-    assert not can_exchange(fits, torch.zeros(HEADS * 17, WIDTH))
-    assert not can_exchange(torch.zeros(HEADS, 64), torch.zeros(HEADS, 64))
-    assert not can_exchange(fits, fits, rank=65)
+    cells, compiled = torch.zeros(4, WIDTH), load_library() is not None
+    assert can_exchange(cells, rows=128, rank=64) == compiled
+    assert can_exchange(torch.zeros(4, 256), rows=128) == compiled
+    assert not can_exchange(cells, rows=129)
+    assert not can_exchange(torch.zeros(4, 64), rows=1)
+    assert not can_exchange(cells.bfloat16(), rows=1)
+    assert not can_exchange(cells, rows=1, rank=65)
     narrow = torch.zeros(64, 64)
     assert not can_refine(Finer(narrow, narrow, nn.LayerNorm(16), torch.zeros(2, 2, 16)))

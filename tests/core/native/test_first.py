@@ -24,7 +24,7 @@ HEADS, WIDTH, HIDDEN = 4, 16, 32
 )
 def test_equals_torch(part: slice, tokens: int, features: int, more: int, sharpness: float) -> None:
     count, rank = 600, HIDDEN + more
-    queries = sharpness * torch.randn(HEADS, tokens, WIDTH)
+    queries = sharpness * torch.randn(tokens, HEADS, WIDTH).transpose(0, 1)  # as heads are cut
     folded = torch.randn(HEADS, tokens, rank) / 8
     keys, values = torch.randn(HEADS, WIDTH, count), torch.randn(HEADS, count, WIDTH)
     codes = torch.randn(rank, count)

@@ -24,6 +24,11 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     library.forget_library()
 
 
+@pytest.fixture(autouse=True)
+def _switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(library.SWITCH, raising=False)
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
     monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(library.sys, "platform", "linux")
@@ -105,6 +110,19 @@ def test_a_broken_file_is_no_crash(own_cache: Path):
 def test_a_cache_that_cannot_be_written(own_cache: Path):
     (own_cache / "napari-sam").write_text("a file where the folder should be")
     assert library.load_library() is None
+
+
+@needs_compiler
+def test_a_cache_that_cannot_even_be_looked_at(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """As a home of another user is: looking whether a file is there is an error then."""
+    beyond = own_cache / ("long" * 100)
+    monkeypatch.setattr(library, "user_cache_path", lambda name: beyond / name)
+    with caplog.at_level(logging.INFO):
+        assert library.ready_library() is None
+        assert library.load_library() is None
+    assert "could not be made" in caplog.text
 
 
 @needs_compiler

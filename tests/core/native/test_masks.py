@@ -9,20 +9,16 @@ from napari_sam.core.frame import Frame
 from napari_sam.core.native.library import load_library
 from napari_sam.core.native.masks import can_threshold, threshold
 from napari_sam.core.upscale import columns, restore_region, rows
-from tests.core.test_upscale import FRAMES, SHAPES, noise
+from tests.core.frames import SHAPES, frames_and_regions, noise
 
 pytestmark = pytest.mark.skipif(load_library() is None, reason="no compiled library")
 
 
 @settings(deadline=None)
-@given(FRAMES, st.integers(0, 99), st.data())
-def test_any_region(frame: Frame, seed: int, data: st.DataObject) -> None:
+@given(frames_and_regions(), st.integers(0, 99))
+def test_any_region(place: tuple[Frame, tuple[slice, slice]], seed: int) -> None:
+    frame, (y, x) = place
     low = noise(frame, seed)
-    region = []
-    for side in frame.original:
-        start = data.draw(st.integers(0, side - 1))
-        region.append(slice(start, data.draw(st.integers(start + 1, side))))
-    y, x = region
     logits = restore_region(frame, low, (y, x))
     around = np.full((logits.shape[0] + 2, logits.shape[1] + 5), True)
     out = around[1:-1, 2:-3]

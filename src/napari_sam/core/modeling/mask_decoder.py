@@ -66,7 +66,7 @@ class MaskDecoder(nn.Module):
         positions: Callable[[tuple[int, int]], Tensor],
         sparse: Tensor,
         dense: Tensor,
-        multimask: bool,
+        multimask: bool | None,
         least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Decode the prompts of B objects on one image.
@@ -82,7 +82,8 @@ class MaskDecoder(nn.Module):
         dense
             (B, D, h, w) mask prompts, or (1, D, 1, 1) where there are none.
         multimask
-            All candidates but the lone mask, or only the lone mask.
+            All candidates but the lone mask, or only the lone mask; None: the lone mask, then
+            the others.
         least_score
             Candidates whose score is not above it are not formed: their logits are
             ``EMPTY_LOGIT``.
@@ -99,7 +100,7 @@ class MaskDecoder(nn.Module):
         tokens, cells = self.transformer(
             tokens, cells, image_pe_1PD=positions((h, w)).flatten(2).transpose(1, 2)
         )
-        wanted = range(1, self.num_mask_tokens) if multimask else range(1)
+        wanted = range(bool(multimask), 1 if multimask is False else self.num_mask_tokens)
         scores = self.iou_prediction_head(tokens[:, 0])[:, wanted.start : wanted.stop]
         cells_BDhw = cells.transpose(1, 2).unflatten(2, (h, w))
         if least_score is None:

@@ -93,7 +93,7 @@ class Sam(nn.Module):
         labels: Tensor | None,
         boxes: Tensor | None,
         mask: Tensor | None,
-        multimask: bool,
+        multimask: bool | None,
         least_score: float | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer the prompts of B objects; what is None was not given.
@@ -111,7 +111,8 @@ class Sam(nn.Module):
         mask
             (B, 1, 4 * h, 4 * w) low-res logits of an earlier answer.
         multimask
-            Several candidates (for a prompt that may mean several things), or a single mask.
+            Several candidates (for a prompt that may mean several things), or a single mask;
+            None: the single mask, then the candidates, for training.
         least_score
             Candidates whose score is not above it are not formed: their logits are
             ``EMPTY_LOGIT``.

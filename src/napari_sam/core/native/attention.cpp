@@ -8,8 +8,8 @@
 // Needs no library, not even the C++ one: Python hands out the work and brings the threads.
 
 #include "exponential.h"
+#include "number.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,40 +20,6 @@ constexpr int KEYS = STEP * LANES;     // keys at once: with their values they s
 constexpr int BLOCKS = 8;              // blocks of queries that share a step's keys; 3 to 6 are a quarter slower in float
 constexpr float ROOM = 30.0f;          // how far logits (of base 2) may pass their reference before it moves
 constexpr float LOG2_E = 1.44269504088896f;
-
-typedef uint16_t bfloat16;
-
-template <class Number> struct Format;
-
-template <> struct Format<float> {
-    static constexpr int PAIR = 1;     // numbers that one product takes from a row
-    static constexpr bool COARSE = false;
-    static float zero() { return 0.0f; }
-    static __m512 spread(const float *at) { return _mm512_set1_ps(*at); }
-    static __m512 load(const float *at) { return _mm512_loadu_ps(at); }
-    static __m512 product(__m512 sum, __m512 a, __m512 b) { return _mm512_fmadd_ps(a, b, sum); }
-    static void store(float *to, __m512 values) { _mm512_storeu_ps(to, values); }
-};
-
-#ifdef __AVX512BF16__
-template <> struct Format<bfloat16> {
-    static constexpr int PAIR = 2;
-    static constexpr bool COARSE = true;
-    static bfloat16 zero() { return 0; }
-    static __m512i spread(const bfloat16 *at) {
-        int pair;
-        memcpy(&pair, at, sizeof pair);
-        return _mm512_set1_epi32(pair);
-    }
-    static __m512i load(const bfloat16 *at) { return _mm512_loadu_si512(at); }
-    static __m512 product(__m512 sum, __m512i a, __m512i b) {
-        return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b);
-    }
-    static void store(bfloat16 *to, __m512 values) {
-        _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(values));
-    }
-};
-#endif
 
 // 2^x for x below 100; 0 for -infinity. Relative error 1e-7, or 8e-5 where bfloat16 is to follow.
 // Polynomials: least squares of the relative error over half a unit on either side of 0.

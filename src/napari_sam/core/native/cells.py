@@ -1,7 +1,7 @@
-"""The exchange between image cells and tokens in the bundled model's decoder, in one pass.
+"""The exchange between image cells and tokens in a two-way decoder, in one pass.
 
-Before it the dense prompt may join the cells, and after it they may become the finer features of
-which masks are made.
+In the bundled model's the dense prompt may join the cells before, and they may become the finer
+features of which masks are made.
 """
 
 import ctypes
@@ -15,7 +15,11 @@ from napari_sam.core.native.library import address, ready_library
 
 __all__ = ["Exchange", "Exchanger", "Finer", "LowRank", "can_exchange", "can_refine"]
 
-_WIDTH, _LANES, _MOST = 128, 16, 64
+_LANES, _MOST, _MOST_CODES = 16, 128, 64
+_WIDTHS = {torch.float32: (128, 256), torch.bfloat16: (256,)}
+_FINE_WIDTH = 128
+_NAMES = {torch.float32: "renew_cells_float", torch.bfloat16: "renew_cells_bfloat16"}
+_PAIR = {torch.float32: 1, torch.bfloat16: 2}
 _LOWEST = -1e30
 _NUMBER = torch.float32
 
@@ -105,18 +109,27 @@ class _Finer(ctypes.Structure):
     )
 
 
-def can_exchange(offers_GD: Tensor, questions_QD: Tensor, *, rank: int = 0) -> bool:
+def can_exchange(cells_PD: Tensor, *, rows: int, rank: int = 0) -> bool:
     """Whether :class:`Exchanger` works here; the library is not made for its sake.
 
-    ``rank`` is that of what is added beforehand.
+    Parameters
+    ----------
+    cells_PD
+        Of the size and kind of numbers that there will be.
+    rows
+        Of offers or questions, whichever are more.
+    rank
+        Of what is added beforehand.
     """
-    fits = offers_GD.shape[1] == _WIDTH and max(len(offers_GD), len(questions_QD), rank) <= _MOST
-    return fits and ready_library() is not None
+    fits = cells_PD.shape[1] in _WIDTHS[cells_PD.dtype] and rows <= _MOST and rank <= _MOST_CODES
+    library = ready_library() if fits else None
+    return library is not None and hasattr(library, _NAMES[cells_PD.dtype])
 
 
 def can_refine(finer: Finer) -> bool:
     """Whether :class:`Exchanger` can also make these features here."""
-    fits = finer.weight.shape == (_WIDTH, _WIDTH) and 4 * finer.out.shape[-1] == _WIDTH
+    width = _FINE_WIDTH
+    fits = finer.weight.shape == (width, width) and 4 * finer.out.shape[-1] == width
     return fits and ready_library() is not None
 
 
@@ -128,9 +141,10 @@ class Exchanger:
     exchange, questions
         What the cells meet, and (Q, D) what is looked for in them afterwards.
     cells
-        (P, D) before and after, maybe the same; None: nobody wants them afterwards.
+        (P, D) before and after, maybe the same; None: nobody wants them afterwards. Products are
+        made of their kind of numbers, float32 or bfloat16; sums, softmax and norm are float32.
     positions
-        (P, D), added to cells where they are keys or queries.
+        (P, D) of the same kind, added to cells where they are keys or queries.
     added
         Joins the cells beforehand.
     finer
@@ -147,16 +161,25 @@ class Exchanger:
         added: LowRank | None = None,
         finer: Finer | None = None,
     ) -> None:
-        self._count = len(questions)
-        self._questions = _by_column(questions)
-        offers, bias = (_by_column(each) for each in (exchange.offers, exchange.bias))
+        before, after = cells
+        self._count, self._dtype, width = len(questions), before.dtype, before.shape[1]
+        self._mixed = (self._count + -self._count % _LANES, width)
+        packed = (
+            _by_column(exchange.offers, self._dtype),
+            _by_column(exchange.bias, _NUMBER),
+            _in_pairs(exchange.gifts, self._dtype),
+            _by_column(questions, self._dtype),
+        )
         # The library sees addresses: whatever lies there lives as long as this does.
-        self._alive = exchange, offers, bias, cells, positions, added, finer
-        structures = _low_rank(added), _exchange(exchange, offers, bias), _finer(finer)
-        self._cells = [None if x is None else address(x, _NUMBER) for x in (*cells, positions)]
+        self._alive = exchange, packed, cells, positions, added, finer
+        structures = _low_rank(added), _exchange(exchange, *packed[:3]), _finer(finer)
+        self._cells = (
+            *(None if x is None else address(x, self._dtype) for x in (before, after, positions)),
+            ctypes.c_long(width),
+        )
         self._rest = (
             *(None if each is None else ctypes.byref(each) for each in structures),
-            address(self._questions, _NUMBER),
+            address(packed[3], self._dtype),
             ctypes.c_long(self._count),
         )
 
@@ -168,10 +191,10 @@ class Exchanger:
         """
         library = ready_library()
         assert library is not None
-        mixed = torch.zeros(self._questions.shape[1], _WIDTH)
+        mixed = torch.zeros(self._mixed)
         sums = torch.zeros(len(mixed))
         most = torch.full_like(sums, _LOWEST)
-        library.renew_cells(
+        getattr(library, _NAMES[self._dtype])(
             *self._cells,
             ctypes.c_long(part.start),
             ctypes.c_long(part.stop),
@@ -182,9 +205,16 @@ class Exchanger:
         return mixed[found] / sums[found, None], most[found] + sums[found].log()
 
 
-def _by_column(x_GD: Tensor) -> Tensor:
-    """Transposed, with zeros up to whole vectors: (D, padded)."""
-    return F.pad(x_GD.t(), (0, -len(x_GD) % _LANES)).contiguous()
+def _by_column(x_GD: Tensor, dtype: torch.dtype) -> Tensor:
+    """Transposed, with zeros up to whole vectors: (D, padded), in pairs down a column."""
+    return _in_pairs(F.pad(x_GD.t(), (0, -len(x_GD) % _LANES)), dtype)
+
+
+def _in_pairs(x_NX: Tensor, dtype: torch.dtype) -> Tensor:
+    """Rows in pairs whose numbers take turns, as products of ``dtype`` want them."""
+    pair = _PAIR[dtype]
+    x_NX = F.pad(x_NX, (0, 0, 0, -len(x_NX) % pair)).to(dtype)
+    return x_NX.view(-1, pair, x_NX.shape[1]).transpose(1, 2).contiguous()
 
 
 def _low_rank(added: LowRank | None) -> _LowRank | None:
@@ -194,12 +224,12 @@ def _low_rank(added: LowRank | None) -> _LowRank | None:
     return _LowRank(address(added.codes, _NUMBER), stride, address(added.weights, _NUMBER), rank)
 
 
-def _exchange(exchange: Exchange, offers: Tensor, bias: Tensor) -> _Exchange:
-    gifts, norm = exchange.gifts, exchange.norm
+def _exchange(exchange: Exchange, offers: Tensor, bias: Tensor, gifts: Tensor) -> _Exchange:
+    norm = exchange.norm
     return _Exchange(
-        *(address(each, _NUMBER) for each in (offers, bias, gifts)),
+        *(address(each, each.dtype) for each in (offers, bias, gifts)),
         exchange.heads,
-        len(gifts) // exchange.heads,
+        len(exchange.gifts) // exchange.heads,
         *(address(each, _NUMBER) for each in (norm.weight, norm.bias)),
         norm.eps,
     )

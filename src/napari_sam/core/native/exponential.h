@@ -2,11 +2,9 @@
 
 #pragma once
 
-#include <immintrin.h>
+#include "number.h"
 
 namespace {
-
-constexpr int LANES = 16;
 
 // 2^rest for rest in -0.5 to 0.5; relative error 1e-7.
 inline __m512 power_of_two_near_one(__m512 rest) {

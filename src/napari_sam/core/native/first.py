@@ -66,7 +66,9 @@ class FirstQuestions:
     ) -> None:
         self._shape = heads, tokens = queries.shape[:2]
         self._rank, count = codes.shape
-        asked = [F.pad(each, (0, 0, 0, -tokens % _GROUP)) for each in (queries, folded)]
+        asked = [
+            F.pad(each, (0, 0, 0, -tokens % _GROUP)).contiguous() for each in (queries, folded)
+        ]
         weight = hints.weight.contiguous()
         self._padded = asked[0].shape[1]
         # The library sees addresses: whatever lies there lives as long as this does.

@@ -56,7 +56,10 @@ def ready_library() -> ctypes.CDLL | None:
 
 @lru_cache(maxsize=1)
 def _is_there() -> bool:
-    return why_no_library() is None and _file().is_file()
+    try:
+        return why_no_library() is None and _file().is_file()
+    except OSError:  # a folder that cannot even be looked at
+        return False
 
 
 def forget_library() -> None:

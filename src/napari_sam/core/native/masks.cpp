@@ -1,13 +1,12 @@
 // Which pixels of an image are inside a mask: low-res logits through the two banded maps of upscale.py, and a
 // threshold, without ever holding the image's logits. Rows of cells are stretched along x as they are needed.
 
-#include <immintrin.h>
+#include "number.h"
 #include <stdint.h>
 #include <stdlib.h>
 
 namespace {
 
-constexpr long LANES = 16;
 constexpr long MOST_TAPS = 8;  // of a row: two bilinear steps need three
 
 // A row of cells stretched to `width` pixels; weights are (taps, width).

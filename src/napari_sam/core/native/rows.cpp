@@ -5,7 +5,6 @@
 
 namespace {
 
-constexpr long LANES = 16;
 
 // x += added; to = norm(x) * weight + bias. `added` may be null, and `to`: then the rows are only added.
 template <class Number>

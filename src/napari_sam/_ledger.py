@@ -1,0 +1,178 @@
+"""Draft, objects and labels of a document, and the steps that led there: done, undone, told.
+
+The part of a document that knows no operation by name. All that changes goes through ``_push``, so
+that everything can be undone in the order in which it happened, and told to a journal.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+from napari_sam import _operations as operations
+from napari_sam._annotated import ObjectRecord
+from napari_sam._history import STEPS_KEPT, Draft, History, Step
+from napari_sam._label_edit import LabelEdit, LabelImage
+from napari_sam._place import PromptSet
+from napari_sam.errors import EditError
+
+Facts = Mapping[int, Mapping[str, Any]]  # number -> what its record says from now on
+
+
+class Recorder(Protocol):
+    """Who is told of everything that happens; a journal on disk."""
+
+    def step(self, step: Step) -> None:
+        """Something was done."""
+        ...
+
+    def turn(self, direction: Literal["undo", "redo"]) -> None:
+        """The last step was taken back, or done again."""
+        ...
+
+
+class Ledger:
+    """What a document is and was.
+
+    Parameters
+    ----------
+    labels
+        What is drawn on; may come later (:meth:`attach`), but before the first object.
+    kept
+        How many steps can be undone; None: all.
+    """
+
+    def __init__(self, labels: LabelImage | None = None, *, kept: int | None = STEPS_KEPT) -> None:
+        self.labels = labels
+        self.draft = Draft()
+        self.objects: dict[int, ObjectRecord] = {}
+        self.history = History(kept)
+        self.recorder: Recorder | None = None
+
+    @property
+    def prompts(self) -> PromptSet:
+        """The prompts that are not kept yet."""
+        return self.draft.prompts
+
+    @property
+    def next_number(self) -> int:
+        """The label that a new object gets."""
+        return max(self._labels().highest(), *self.objects, 0, 0) + 1
+
+    def attach(self, labels: LabelImage, *, survey: bool = True) -> None:
+        """Draw on these labels; objects that are there already are listed."""
+        self.labels = labels
+        if survey:
+            self.objects = operations.survey(labels, self._axes())
+
+    # --- undo --------------------------------------------------------------------------------
+
+    def undo(self) -> Step | None:
+        """Take the last step back; None if there is none."""
+        step = self.history.undo()
+        if step is not None:
+            self._go(step, 0, step.edit.inverse())
+            self._tell("undo")
+        return step
+
+    def redo(self) -> Step | None:
+        """Do the last undone step again; None if there is none."""
+        step = self.history.redo()
+        if step is not None:
+            self._go(step, 1, step.edit)
+            self._tell("redo")
+        return step
+
+    def apply(self, step: Step) -> None:
+        """Do a step that was done before, as a journal has it."""
+        self.history.push(step)
+        self._go(step, 1, step.edit)
+
+    def _tell(self, direction: Literal["undo", "redo"]) -> None:
+        if self.recorder is not None:
+            self.recorder.turn(direction)
+
+    def _go(self, step: Step, side: int, edit: LabelEdit) -> None:
+        if edit:
+            edit.apply(self._labels())
+        self.draft = step.draft[side]
+        self._set({number: both[side] for number, both in step.objects.items()})
+
+    def _set(self, records: Mapping[int, ObjectRecord | None]) -> None:
+        for number, record in records.items():
+            if record is None:
+                self.objects.pop(number, None)
+            else:
+                self.objects[number] = record
+
+    # --- a new step --------------------------------------------------------------------------
+
+    def _push(
+        self,
+        name: str,
+        details: Mapping[str, Any] | None = None,
+        *,
+        draft: Draft | None = None,
+        edit: LabelEdit | None = None,
+        named: Iterable[ObjectRecord] = (),
+        facts: Facts | None = None,
+        axes: tuple[int, int] | None = None,
+        written: bool = False,
+    ) -> None:
+        """Do something: write the pixels, set the records, remember, tell.
+
+        ``named`` are looked at, whether the edit touches them or not; ``written``: the pixels are
+        there already.
+        """
+        edit = edit or LabelEdit()
+        if edit and not written:
+            edit.apply(self._labels())
+        records = self._measured(edit, named, axes)
+        for number, fact in (facts or {}).items():
+            record = records.get(number, self.objects.get(number))
+            if record is not None:
+                records[number] = record.changed(**fact)
+        before = {number: self.objects.get(number) for number in records}
+        self._set(records)
+        drafts = (self.draft, self._still_open(draft or self.draft))
+        self.draft = drafts[1]
+        pairs = {n: (before[n], after) for n, after in records.items() if before[n] != after}
+        step = Step(name, drafts, pairs, edit, details or {})
+        self.history.push(step)
+        if self.recorder is not None:
+            self.recorder.step(step)
+
+    def _measured(
+        self, edit: LabelEdit, named: Iterable[ObjectRecord], axes: tuple[int, int] | None
+    ) -> dict[int, ObjectRecord | None]:
+        numbers = [record.number for record in named]
+        if not edit and not numbers:
+            return {}
+        own = axes or self._axes()
+        return operations.measure(self._labels(), edit, self.objects, own, named=numbers)
+
+    def _still_open(self, draft: Draft) -> Draft:
+        """An object that is gone cannot be replaced any more."""
+        gone = draft.opened is not None and draft.opened not in self.objects
+        return replace(draft, opened=None) if gone else draft
+
+    def _labels(self) -> LabelImage:
+        if self.labels is None:
+            raise EditError("There are no labels yet: keep an object first.")
+        return self.labels
+
+    def _axes(self) -> tuple[int, int]:
+        ndim = len(self._labels().shape)
+        return (ndim - 2, ndim - 1)
+
+    def _record(self, number: int | None) -> ObjectRecord:
+        if number is None:
+            raise EditError("Select an object first: key S over it, or a row of the table.")
+        if number not in self.objects:
+            raise EditError(f"There is no object {number} (any more).")
+        return self.objects[number]
+
+    def _records(self, numbers: Iterable[int]) -> list[ObjectRecord]:
+        records = [self._record(number) for number in dict.fromkeys(numbers)]
+        if not records:
+            raise EditError("Select an object first: key S over it, or a row of the table.")
+        return records
