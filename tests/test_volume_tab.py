@@ -378,3 +378,35 @@ def test_models_are_told_apart_by_their_weights():
     from napari_sam._volume_source import LoadedModel
 
     assert LoadedModel(ModelChoice(), predictors).identity() == ModelChoice().identity()
+
+
+def test_a_crash_in_a_large_volume_is_restored_without_its_size_in_memory(monkeypatch):
+    import napari_sam._chunked_labels as chunked
+
+    labels = chunked.empty_labels((20, 40_000, 40_000))
+    region = (slice(3, 4), slice(39_990, 40_000), slice(10, 20))
+    labels.write(region, np.full((1, 10, 10), 5, np.uint32))
+    assert labels.highest() == 5 and (labels.read(region) == 5).all()
+    assert labels.shape == (20, 40_000, 40_000) and labels.largest == 2**32 - 1
+
+
+def test_what_was_kept_comes_back_after_a_crash_object_by_object(
+    qtbot, open_dock, stack, monkeypatch
+):
+    monkeypatch.setattr("napari_sam._keeper.AT_ONCE", 100)
+    path, _, truth = stack
+    dock = open_dock(path)
+    for label in [n for n in np.unique(truth[1]) if n][:2]:
+        click(qtbot, dock, 1, *deepest(truth, 1, label))
+        dock.session.commit()
+    array = zarr.open_group(path / "labels" / "cells", mode="r+")["0"]
+    before = np.asarray(array[:])
+    for journal in dock.keeper._journals:
+        journal.sync()
+    dock.shut()
+    array[:] = 0
+    again = open_dock(path)
+    qtbot.waitUntil(lambda: again.keeper.offer is not None, timeout=LONG_MS)
+    again.keeper.request_restore()
+    qtbot.waitUntil(lambda: "Restored" in again.session.message, timeout=LONG_MS)
+    assert (np.asarray(array[:]) == before).all() and before.any()

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit
 from napari_sam._layers import output, planes, preview, prompts
-from napari_sam._layers.stored import StoredLabels
 from napari_sam._place import PromptSet
 from napari_sam._predict import Plane
 from napari_sam._session import LayerRef, Session
@@ -51,15 +50,10 @@ class Binding:
             "preview": preview.make_preview,
         }
         self.make_output = output.make_output
-        self._labels: dict[str, output.LayerLabels | StoredLabels] = {}
+        self._labels: dict[str, output.OutputLabels] = {}
         self._binders: list[Callable[[Layer], None]] = []
         self._writing = False
         self._closed = False
-        layers, dims = viewer.layers.events, viewer.dims.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.connect(self._on_layers)
-        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
-            event.connect(self._on_view)
         self._slots: list[tuple[Any, Callable[..., Any]]] = [
             (session.layers_changed, self._on_choice),
             (session.tool_changed, self._on_tool),
@@ -70,6 +64,11 @@ class Binding:
             (session.objects_changed, self._on_preview),
             (session.selection_changed, self._on_selection),
         ]
+        layers, dims = viewer.layers.events, viewer.dims.events
+        for event in (layers.inserted, layers.removed, layers.renamed):
+            self._slots.append((event, self._on_layers))
+        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
+            self._slots.append((event, self._on_view))
         for signal, slot in self._slots:
             signal.connect(slot)
         self._on_layers()
@@ -81,11 +80,6 @@ class Binding:
         self._closed = True
         for signal, slot in self._slots:
             signal.disconnect(slot)
-        layers, dims = self._viewer.layers.events, self._viewer.dims.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.disconnect(self._on_layers)
-        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
-            event.disconnect(self._on_view)
         self._watch(None)
         for labels in self._labels.values():
             _unbind(labels)
@@ -204,7 +198,7 @@ class Binding:
         """Our layer of this role, if it is there."""
         return self._own.get(role)
 
-    def output_labels(self) -> "output.LayerLabels | StoredLabels | None":
+    def output_labels(self) -> output.OutputLabels | None:
         """The labels that are drawn on, if there are any."""
         return self._labels.get(self._session.output or "")
 
@@ -396,7 +390,7 @@ class Binding:
         return next((layer for layer in self._viewer.layers if _ref(layer).token == token), None)
 
 
-def _unbind(labels: "output.LayerLabels | StoredLabels") -> None:
+def _unbind(labels: output.OutputLabels) -> None:
     labels.close()
     for key in OUTPUT_KEYS:
         labels.layer.bind_key(key, None)

@@ -21,7 +21,7 @@ from napari_sam._volume_source import VolumeSource
 from napari_sam._volume_tasks import root_of
 from napari_sam.core.regions import Region
 from napari_sam.errors import NapariSamError
-from napari_sam.volume.sources import guess_axes
+from napari_sam.volume.lazy_image import guess_axes
 
 
 class VolumeLayers:
