@@ -3,6 +3,7 @@
 Knows packs and tiles; asks no model.
 """
 
+import argparse
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_sam.core.registry import ModelSpec
+from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec
 from napari_sam.errors import ModelError
 from napari_sam.evaluation.datasets import PLANES, Sample, read_item, select_items
 from napari_sam.evaluation.everything import fully_annotated
@@ -51,6 +52,16 @@ class Given:
     def identity(self) -> dict[str, str]:
         """Its name."""
         return {"name": self._name}
+
+
+def pack_parser(command: str) -> argparse.ArgumentParser:
+    """Options of the commands that compare tiled and whole answers on the pictures of a pack."""
+    parser = argparse.ArgumentParser(prog=f"python -m napari_sam.evaluation.{command}")
+    parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--dataset", action="append", default=[], help="again for more; else all")
+    parser.add_argument("--most", type=int, help="pictures at most")
+    return parser
 
 
 def pictures(

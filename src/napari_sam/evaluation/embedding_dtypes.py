@@ -4,7 +4,6 @@ The command: ``python -m napari_sam.evaluation.embedding_dtypes PACK``. Each pic
 embedding is written to a store and read again.
 """
 
-import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.core.predictor import load_predictor
-from napari_sam.core.registry import DEFAULT_MODEL
-from napari_sam.evaluation.cutting import Given, cut, pictures
+from napari_sam.evaluation.cutting import Given, cut, pack_parser, pictures
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.seam_clicks import KINDS, iou, prompt
@@ -79,14 +77,10 @@ def chunk_bytes(store: TileStore) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each kind of number."""
-    parser = argparse.ArgumentParser(prog="python -m napari_sam.evaluation.embedding_dtypes")
-    parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--dataset", action="append", help="may be given again; default: all")
-    parser.add_argument("--most", type=int, help="pictures at most")
+    parser = pack_parser("embedding_dtypes")
     options = parser.parse_args(arguments)
     predictor = load_predictor(options.model)
-    datasets = tuple(options.dataset or ())
+    datasets = tuple(options.dataset)
     found: list[Cost] = []
     for sample in pictures(
         options.pack, predictor.spec.image_size, datasets=datasets, most=options.most

@@ -5,10 +5,8 @@ The command: ``python -m napari_sam.evaluation.seam_clicks PACK``. Each picture 
 and a half times the side that the model sees at once; they are encoded whole all the same.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +14,6 @@ import numpy as np
 from napari_sam.core.predictor import load_predictor
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Region
-from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.clicks import deepest_point, tight_box
 from napari_sam.evaluation.cutting import (
     LEAST_SIDE,
@@ -124,11 +121,7 @@ def iou(first: Mask, second: Mask) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each picture and the means."""
-    parser = argparse.ArgumentParser(prog="python -m napari_sam.evaluation.seam_clicks")
-    parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--dataset", action="append", help="may be given again; default: all")
-    parser.add_argument("--most", type=int, help="pictures at most")
+    parser = pack_parser("seam_clicks")
     parser.add_argument(
         "--beyond", action="store_true", help="pictures larger than what the model sees at once"
     )
@@ -143,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say("| picture | prompt | objects | tiled | naive | truth: untiled, tiled, naive |")
     say("|---|---|---|---|---|---|")
     everything: list[Agreement] = []
-    datasets = tuple(options.dataset or ())
+    datasets = tuple(options.dataset)
     for sample in pictures(
         options.pack,
         whole.spec.image_size,

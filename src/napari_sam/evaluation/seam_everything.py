@@ -5,7 +5,6 @@ lie on any other line. The command: ``python -m napari_sam.evaluation.seam_every
 picture is cut artificially; ``naive`` cuts objects where tiles meet, as other programs do.
 """
 
-import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +18,7 @@ from napari_sam.core.automatic import EncodesAndDecodes, generate
 from napari_sam.core.masks import records_to_labels
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.predictor import load_predictor
-from napari_sam.core.registry import DEFAULT_MODEL
-from napari_sam.evaluation.cutting import Given, cut, pictures, seams, smallest_tiles
+from napari_sam.evaluation.cutting import Given, cut, pack_parser, pictures, seams, smallest_tiles
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.matching import Counts, count_matches, iou_table
@@ -129,11 +127,7 @@ def found_untiled(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each picture, and all together."""
-    parser = argparse.ArgumentParser(prog="python -m napari_sam.evaluation.seam_everything")
-    parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--dataset", action="append", help="may be given again; default: all")
-    parser.add_argument("--most", type=int, help="pictures at most")
+    parser = pack_parser("seam_everything")
     parser.add_argument("--points", type=int, default=24, help="a side of the whole picture")
     options = parser.parse_args(arguments)
     predictor = load_predictor(options.model)
@@ -146,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say("| picture | objects | F1 untiled | tiled | naive | boundaries on seams: tiled | naive |")
     say("|---|---|---|---|---|---|---|")
     counts, cuts = [Counts()] * 3, [Cuts()] * 2
-    datasets = tuple(options.dataset or ())
+    datasets = tuple(options.dataset)
     for sample in pictures(
         options.pack, spec.image_size, datasets=datasets, most=options.most, least_side=LEAST
     ):
