@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SYSTEM_PACKAGES := .ci/system-packages
-# Labelled images with a manifest.json: make evaluate PACK=folder
+# Labelled images: make evaluate PACK=folder ARGS="--max-images 3"
 PACK ?= ../shared/packs/dev
 # Options of the benchmark: BENCH='--only encoder --models vit_l'; python -m benchmarks --help
 BENCH ?=
@@ -80,7 +80,7 @@ parity: setup
 	$(BIN)/python -m tests.parity.report
 
 evaluate: setup
-	$(BIN)/napari-sam evaluate $(PACK)
+	$(BIN)/napari-sam evaluate $(PACK) $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache out

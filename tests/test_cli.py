@@ -255,7 +255,7 @@ def test_evaluate_is_mounted(tmp_path: Path, weights: Path) -> None:
     assert run("evaluate", "--help").exit_code == 0
     result = run("evaluate", tmp_path, "--weights", weights, "--device", "cpu")
     assert result.exit_code == 3
-    assert "not a readable manifest" in result.stderr
+    assert "has no labelled images" in result.stderr
 
 
 def test_evaluate_runs_on_the_engine_that_is_asked_for(
@@ -268,6 +268,8 @@ def test_evaluate_runs_on_the_engine_that_is_asked_for(
         raise ModelError("seen.")
 
     monkeypatch.setattr("napari_sam._cli_models.load", load)
+    for name in ("a", "a_label"):
+        np.save(tmp_path / f"{name}.npy", np.ones((30, 30), np.uint8))
     assert run("evaluate", tmp_path).exit_code == 5
     run("evaluate", tmp_path, "--model", "vit_b", "--device", "cpu", "--precision", "fast",
         "--backend", "torch")  # fmt: skip

@@ -100,3 +100,18 @@ def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:
     run("stitch", path, "--name", "none", code=8)
     run("embed", path, *CUT)
     assert "grid.halo = 16, now grid.halo = 8" in run("embed", path, *CUT, "--halo", "8", code=8)
+
+
+def test_only_what_a_file_names(tmp_path: Path) -> None:
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    y, x = np.argwhere(truth[1] == truth[1].max())[0]
+    found = tmp_path / "found.csv"
+    found.write_text(f"z,y,x\n1,{y},{x}\n")
+    run("segment-volume", path, "--name", "one", *CUT, "--prompts", found)
+    labels = ImageRef.open(path / "labels" / "one")
+    np.testing.assert_array_equal(labels.read((0, 1)) > 0, truth[1] == truth[1].max())
+    assert not labels.read((0, 0)).any()
+    found.write_text("z,y\n1,2\n")
+    bad = ("segment-volume", path, "--name", "two", *CUT, "--prompts", found)
+    assert "found.csv, line 1: the columns are z, y" in run(*bad, code=4)

@@ -177,8 +177,8 @@ def test_a_commit_waits_for_the_sliders(desk):
     assert not desk.commits
     desk.answer_choice()
     (wanted,) = desk.commits
-    assert wanted.offset == (6, 11)
-    assert sorted(set(wanted.canvas.ravel())) == [0, 1, 2, 3]
+    assert [side.start for side in wanted.region] == [6, 11]
+    assert sorted(set(wanted.canvas().ravel())) == [0, 1, 2, 3]
     assert not wanted.replace
 
 
@@ -193,7 +193,7 @@ def test_a_commit_does_not_wait_for_thresholds_that_failed(desk):
     assert len(desk.choices) == 3
     desk.answer_choice()
     (wanted,) = desk.commits
-    assert wanted.canvas.max() == 8
+    assert wanted.canvas().max() == 8
 
 
 def test_a_failure_forgets_the_wish_to_commit(desk):
@@ -294,8 +294,13 @@ def test_labels_to_write_lie_as_they_are_seen(desk):
     desk.tool.change(pred_iou_thresh=0.55, box_nms_thresh=1.0, overlap="score_on_top")
     desk.run()
     wanted = LabelsToWrite.of(desk.tool.selection)
-    assert len(np.unique(wanted.canvas)) == 1 + 4  # the lesser discs lie below the others
+    assert len(np.unique(wanted.canvas())) == 1 + 4  # the lesser discs lie below the others
     assert isinstance(desk.tool.selection.records[0], MaskRecord)
+    below = wanted.beneath(wanted.canvas())
+    whole = np.zeros(SIZE, int)
+    for record in wanted.records:
+        whole[record.region] += record.patch
+    assert sum(mask.sum() for mask in below.values()) == (whole - (whole > 0)).sum() > 0
 
 
 def test_defaults_come_back(desk):

@@ -11,10 +11,10 @@ from napari.layers import Labels
 from napari_sam import _chunked_labels
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels
-from napari_sam._layers import output, planes, preview, prompts
+from napari_sam._layers import drawings, output, planes, preview, prompts
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.review import ReviewKeys
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._place import BoxPrompt, OutlinePrompt, PointPrompt, PromptSet, StrokePrompt
 from napari_sam._predict import EmbeddingCache, MaskPatch, Plane, predict
 from napari_sam._review import Review
 from napari_sam._session import Session, drawing_of
@@ -59,7 +59,12 @@ class Desk:
         self.session.accept(finish(job))
 
     def __getattr__(self, name):
-        own = {"points": "prompts: points", "boxes": "prompts: boxes", "labels": "image labels"}
+        own = {
+            "points": "prompts: points",
+            "boxes": "prompts: boxes",
+            "drawings": "prompts: drawings",
+            "labels": "image labels",
+        }
         return self.viewer.layers[own.get(name, name)]
 
     def click(self, *position, negative=False):
@@ -176,13 +181,49 @@ def test_prompts_come_back_as_they_were_written(transform):
     points, boxes = prompts.make_points(image), prompts.make_boxes(image)
     viewer.add_layer(points)
     viewer.add_layer(boxes)
-    prompts.write_prompts(BOTH, image, points=points, boxes=boxes)
-    read = prompts.read_prompts(image, points, boxes)
-    assert [p.positive for p in read.points] == [True, False]
-    for old, new in zip(BOTH.points, read.points, strict=True):
+    prompts.write_points(BOTH.points, image, points)
+    prompts.write_boxes(BOTH.boxes, image, boxes)
+    read = prompts.read_points(image, points)
+    assert [p.positive for p in read] == [True, False]
+    for old, new in zip(BOTH.points, read, strict=True):
         assert new.position == pytest.approx(old.position)
-    assert read.boxes[0].low == pytest.approx(BOTH.boxes[0].low)
-    assert read.boxes[0].high == pytest.approx(BOTH.boxes[0].high)
+    (box,) = prompts.read_boxes(image, boxes)
+    assert box.low == pytest.approx(BOTH.boxes[0].low)
+    assert box.high == pytest.approx(BOTH.boxes[0].high)
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS.keys())
+def test_drawings_come_back_as_they_were_written(transform):
+    viewer = ViewerModel()
+    image = viewer.add_image(np.zeros((5, 40, 50)), **transform)
+    layer = drawings.make_drawings(image)
+    viewer.add_layer(layer)
+    strokes = (
+        StrokePrompt(((2.0, 5.0, 6.0), (2.0, 9.0, 6.5), (2.0, 20.0, 30.0)), False),
+        StrokePrompt(((2.0, 1.0, 2.0), (2.0, 3.0, 4.0))),
+    )
+    outlines = (
+        OutlinePrompt(((2.0, 5.0, 6.0), (2.0, 15.0, 7.0), (2.0, 10.0, 20.0), (2.0, 4.0, 11.0))),
+        OutlinePrompt(
+            ((2.0, 5.0, 6.0), (2.0, 5.0, 16.0), (2.0, 15.0, 16.0), (2.0, 15.0, 6.0)), "ellipse"
+        ),
+    )
+    drawings.write_drawings(strokes, outlines, image, layer)
+    for read, wanted in (
+        (drawings.read_strokes(image, layer), strokes),
+        (drawings.read_outlines(image, layer), outlines),
+    ):
+        for one, old in zip(read, wanted, strict=True):
+            places = [getattr(each, "path", getattr(each, "corners", None)) for each in (one, old)]
+            np.testing.assert_allclose(places[0], places[1], atol=1e-6)
+    assert [one.positive for one in drawings.read_strokes(image, layer)] == [False, True]
+    assert [one.kind for one in drawings.read_outlines(image, layer)] == ["polygon", "ellipse"]
+    red, green = layer.edge_color[:2, :2]
+    assert red[0] > red[1]
+    assert green[0] < green[1]
+    drawings.write_drawings((), (), image, layer)
+    assert not drawings.read_strokes(image, layer)
+    assert not drawings.read_outlines(image, layer)
 
 
 def test_a_layer_that_was_moved_is_read_by_world_position():
@@ -191,7 +232,7 @@ def test_a_layer_that_was_moved_is_read_by_world_position():
     points = prompts.make_points(image)
     points.add((2, 10, 20))
     image.translate = (0, 5, 0)
-    assert prompts.read_prompts(image, points, None).points[0].position == (2, 5, 20)
+    assert prompts.read_points(image, points)[0].position == (2, 5, 20)
 
 
 def test_points_have_the_colour_of_their_sign():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from napari_sam import _objects
 from napari_sam._objects import ObjectPrompt, check_objects, decode_objects, objects_of
+from napari_sam.core import object_prompts
 from napari_sam.core.predictor import Predictor
 from napari_sam.core.registry import get_spec
 from napari_sam.core.runtime import choose_runtime
@@ -48,7 +48,7 @@ def test_prompts_are_checked_before_the_image_is_encoded() -> None:
 
 
 def test_batches_keep_order_and_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_objects, "BATCH", 2)
+    monkeypatch.setattr(object_prompts, "BATCH", 2)
     predictor = Predictor(untrained_model(), get_spec("tiny"), runtime=choose_runtime("cpu"))
     embedding = predictor.encode(np.random.default_rng(0).normal(size=(40, 50)))
     objects = [

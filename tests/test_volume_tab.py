@@ -22,7 +22,7 @@ from napari_sam.volume.store import TileStore
 from tests.volume.fakes import Greys, cells
 from tests.volume.images import write_ome_zarr
 
-LONG_MS = 30000
+LONG_MS = 120000
 SIDE, HALO = 64, 16
 PACK = Path(__file__).parents[2] / "shared" / "packs" / "dev"
 
@@ -79,7 +79,7 @@ def open_dock(qtbot, monkeypatch):
         if settings:
             dock.session.choose_intensity("as_is")
             dock.volume.change(when="always", side=SIDE, halo=HALO, ahead=False)
-            dock.everything.change(points_per_side=16, pred_iou_thresh=0.5)
+            dock.everything.change(points_per_side=12, pred_iou_thresh=0.5)
         return dock
 
     yield make

@@ -1,4 +1,6 @@
-"""Make click.png for the README and objects.png: the real window, a sample image, some nuclei.
+"""Make the pictures of README and manual: the real window, a sample image, some nuclei.
+
+One of each tab of the dock, the dock in the light theme, and napari's Preferences.
 
 Run with a display or under Xvfb::
 
@@ -9,6 +11,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["XDG_DATA_HOME"] = tempfile.mkdtemp()  # no journal among the user's own
@@ -95,12 +98,75 @@ def main() -> None:
     viewer.window.screenshot(str(options.out), canvas_only=False, flash=False)
     QTest.keyClick(canvas.native, Qt.Key.Key_Return)
     process(0.1)
+    folder = options.out.parent
     show_objects(dock)
-    viewer.window.screenshot(
-        str(options.out.with_name("objects.png")), canvas_only=False, flash=False
-    )
+    shoot(viewer, folder / "objects.png")
+    show_classes(dock)
+    shoot(viewer, folder / "classes.png")
+    show_files(dock, samples)
+    dock.grab().save(str(folder / "files.png"))
+    dock.tabs.setCurrentWidget(dock.everything_panel)
+    dock.everything.run()
+    wait_until(lambda: not dock.session.busy and dock.everything.selection is not None)
+    process(0.5)
+    shoot(viewer, folder / "everything.png")
+    viewer.theme = "light"
+    dock.tabs.setCurrentIndex(0)
+    process(1.0)
+    shoot(viewer, folder / "light.png")
+    show_preferences(viewer, folder / "preferences.png")
     dock.shut()
     viewer.close()
+
+
+def shoot(viewer: napari.Viewer, path: Path) -> None:
+    """The whole window."""
+    viewer.window.screenshot(str(path), canvas_only=False, flash=False)
+
+
+def wait_until(done: Callable[[], bool], *, timeout_s: float = 120) -> None:
+    """Let the window work until something is so."""
+    end = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > end:
+            raise SystemExit("it takes too long")
+        process(0.05)
+
+
+def show_classes(dock: SegmentAnything) -> None:
+    """Objects of two classes in their colours, the table of classes in front."""
+    numbers = sorted(dock.session.document.objects)
+    dock.session.do(lambda document: document.describe(numbers, kind="nucleus"))
+    dock.session.do(lambda document: document.describe(numbers[::4], kind="mitosis"))
+    dock.objects_panel.inner.setCurrentWidget(dock.objects_panel.kinds)
+    dock.session.set_kind("nucleus")
+    dock.review.set_by_kind(True)
+    process(1.0)
+
+
+def show_files(dock: SegmentAnything, folder: Path) -> None:
+    """The tab Files, as if a folder were open."""
+    dock.review.set_by_kind(False)
+    dock.tabs.setCurrentWidget(dock.files_panel.parentWidget())
+    dock.series.files = tuple(sorted(folder.glob("nuclei*e.png")))
+    dock.series.index = 0
+    dock.series.changed.emit()
+    process(0.5)
+
+
+def show_preferences(viewer: napari.Viewer, path: Path) -> None:
+    """The Preferences of napari at our page, where it has one."""
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+
+    dialog = PreferencesDialog(parent=viewer.window._qt_window)
+    titles = [dialog._list.item(i).text() for i in range(dialog._list.count())]
+    if "napari-sam" in titles:
+        dialog._list.setCurrentRow(titles.index("napari-sam"))
+    dialog.resize(900, 700)
+    dialog.show()
+    process(1.0)
+    dialog.grab().save(str(path))
+    dialog.close()
 
 
 def show_objects(dock: SegmentAnything) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from napari_sam._covered import Covered
 from napari_sam._label_edit import Region
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._prompt_set import NO_PROMPTS, PromptSet
 
 Wanted = Literal["all", "unreviewed", "small", "low score", "at the border"]
 
@@ -37,6 +38,8 @@ class ObjectRecord:
         What it was made of: these prompts, and which of the masks. Empty for what a brush drew.
     model
         Name of the model; empty where none drew it.
+    covered
+        Its pixels on which others lie, where overlaps are kept.
     """
 
     number: int
@@ -49,6 +52,7 @@ class ObjectRecord:
     prompts: PromptSet = NO_PROMPTS
     candidate: int = 0
     model: str = ""
+    covered: Covered | None = None
 
     @property
     def slices(self) -> Region:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from napari_sam._cli_follow import follow
 from napari_sam._cli_groups import grouped
-from napari_sam._cli_models import load
+from napari_sam._cli_models import Engine
 from napari_sam._cli_options import (
     Backend,
     BackendName,
@@ -21,6 +21,7 @@ from napari_sam._cli_options import (
     Precision,
     PrecisionName,
     Verbose,
+    WeightsPath,
 )
 from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.params import EvaluationParams, Protocol
@@ -83,6 +84,7 @@ class Engines:
             " given again: the models stand side by side.",
         ),
     ] = None
+    weights: WeightsPath = None
     device: Device = "auto"
     precision: PrecisionName = Precision.EXACT
     backend: BackendName = Backend.AUTO
@@ -92,11 +94,15 @@ class Engines:
         from napari_sam.evaluation.exams import Contender
         from napari_sam.evaluation.report import describe_model
 
+        names = dict.fromkeys(self.model or [DEFAULT_MODEL])
+        if self.weights and len(names) > 1:
+            raise typer.BadParameter("--weights is for one model; write --model NAME=FILE.")
         found = []
-        for given in dict.fromkeys(self.model or [DEFAULT_MODEL]):
+        for given in names:
             name, _, file = given.partition("=")
-            weights = Path(file) if file else None
-            predictor = load(name, weights, self.device, self.precision, self.backend)
+            weights = Path(file) if file else self.weights
+            engine = Engine(name, weights, self.device, self.precision, self.backend)
+            predictor = engine.load()
             about = describe_model(predictor, weights)
             found.append(Contender(given, partial(_same, predictor), about))
         return found
@@ -174,13 +180,15 @@ def _same(predictor: "Predictor") -> "Predictor":
 
 
 def _protocols(given: list[Protocol] | None, card: Path | None) -> tuple[Protocol, ...]:
-    if given:
-        return tuple(dict.fromkeys(given))
-    if card:
-        from napari_sam.evaluation.card import regions_of
+    """What is asked for; with a card, all that it has. A card without place is refused at once."""
+    if card is None:
+        return tuple(dict.fromkeys(given or EvaluationParams.protocols))
+    from napari_sam.evaluation.card import check_regions, regions_of
 
-        return tuple(Protocol(name) for name in regions_of(card))
-    return EvaluationParams.protocols
+    if given:
+        check_regions(card, given)
+        return tuple(dict.fromkeys(given))
+    return tuple(Protocol(name) for name in regions_of(card))
 
 
 def _write(files: Files, report: "Report") -> None:

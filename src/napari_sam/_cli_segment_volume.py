@@ -36,9 +36,14 @@ from napari_sam._cli_volume import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from napari_sam.core.params import AutomaticParams
+    from napari_sam.progress import Progress
     from napari_sam.volume.image import ImageRef
     from napari_sam.volume.link import LinkParams
+    from napari_sam.volume.pipelines import VolumeJob
+    from napari_sam.volume.run import Runner
     from napari_sam.volume.store import TileStore
 
 _OBJECTS, _LINKS = "Which objects", "From planes to volumes"
@@ -55,6 +60,15 @@ Output = Annotated[
 Name = Annotated[str, typer.Option("--name", metavar="NAME", help="Labels go to labels/NAME.")]
 Kept = Annotated[
     bool, typer.Option("--embeddings", metavar="", help="Use what `embed` keeps, and add to it.")
+]
+Prompts = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts",
+        metavar="FILE",
+        help="A CSV file of points (z,y,x) or boxes (z,y0,x0,y1,x1): only these objects.",
+        rich_help_panel=_OBJECTS,
+    ),
 ]
 Objects = Annotated[
     Level, typer.Option("--objects", help="Of objects in objects.", rich_help_panel=_OBJECTS)
@@ -122,6 +136,7 @@ def segment_volume(
     engine: Engine,
     cut: Cut,
     embeddings: Kept = False,
+    prompts: Prompts = None,
     finding: Finding,
     min_area: LeastArea = 0,
     linking: Linking,
@@ -137,22 +152,43 @@ def segment_volume(
 
         napari-sam segment-volume stack.tif --name cells -o stack_labels.zarr
 
+    Only what a detector has found (points or boxes in a CSV file, see the manual):
+
+        napari-sam segment-volume stack.zarr --name cells --prompts found.csv
+
     On many machines that see the same files:
 
         napari-sam segment-volume stack.zarr --name cells --scheduler tcp://node1:8786
     """
-    from napari_sam.volume.pipelines import segment_volume as job_of
-
     params, links = finding.params(engine.model), linking.params()
     image = cut.image(store)
     root = _root(store, image, output)
     job = cut.job(image, engine)
     folder = _tiles(store, work, name)
     kept = embeddings_folder(store, work, engine.model) if embeddings else None
-    settings: Any = {"params": params, "min_area": min_area, "embeddings": kept}
+    what: AutomaticParams | Path = params if prompts is None else prompts
     with machines.runner() as runner:
-        tiles = watch(job_of(job, folder, **settings, runner=runner))
+        tiles = watch(_segment(job, folder, what, min_area, kept, runner))
     _stitch(tiles, image, root, name, links)
+
+
+def _segment(
+    job: "VolumeJob",
+    folder: Path,
+    what: "AutomaticParams | Path",
+    min_area: int,
+    embeddings: Path | None,
+    runner: "Runner",
+) -> "Generator[Progress, None, TileStore]":
+    """The job that finds all objects, or those that a file names."""
+    from napari_sam.volume.pipelines import segment_volume as segment_all
+    from napari_sam.volume.prompt_pipeline import segment_prompts
+    from napari_sam.volume.prompt_table import read_prompts
+
+    given: dict[str, Any] = {"min_area": min_area, "embeddings": embeddings, "runner": runner}
+    if isinstance(what, Path):
+        return segment_prompts(job, folder, read_prompts(what), **given)
+    return segment_all(job, folder, params=what, **given)
 
 
 @grouped
@@ -179,20 +215,20 @@ def stitch(
     _stitch(tiles, image, _root(store, image, output), to or name, linking.params())
 
 
-def _tiles(store: Path, work: Path | None, name: str) -> Path:
+def _tiles(store: str, work: Path | None, name: str) -> Path:
     from napari_sam.volume.ome import check_name
 
     check_name(name)
     return work_folder(store, work) / f"tiles-{name}"
 
 
-def _root(store: Path, image: "ImageRef", output: Path | None) -> Path:
+def _root(store: str, image: "ImageRef", output: Path | None) -> Path:
     if output is None and image.zarr_format is None:
         raise typer.BadParameter(
-            f"{store} is no OME-Zarr image, so labels cannot go into it: say where with --output"
-            " FOLDER.zarr."
+            f"labels cannot go into {store}, which is no OME-Zarr image of this machine: say where"
+            " with --output FOLDER.zarr."
         )
-    return output or store
+    return output or Path(store)
 
 
 def _same_image(tiles: "TileStore", image: "ImageRef") -> None:

@@ -31,15 +31,19 @@ _TILES = "How it is cut"
 _Result = TypeVar("_Result")
 
 Store = Annotated[
-    Path,
+    str,
     typer.Argument(
-        metavar="STORE", help="The image: OME-Zarr (0.4 or 0.5), zarr, .npy or a (Big, OME-) TIFF."
+        metavar="STORE",
+        help="The image: OME-Zarr (0.4 or 0.5), zarr, .npy or a (Big, OME-) TIFF; with extras also"
+        " CZI, ND2, DICOM, NIfTI, and s3:// or https://.",
     ),
 ]
 Work = Annotated[
     Path | None,
     typer.Option(
-        "--work", metavar="FOLDER", help="For the tiles. Default: STORE.napari-sam, beside it."
+        "--work",
+        metavar="FOLDER",
+        help="For the tiles. Default: STORE.napari-sam, beside it (of an address: here).",
     ),
 ]
 Scale = Annotated[
@@ -76,7 +80,7 @@ class Cut:
     tile: Side = None
     halo: Halo = None
 
-    def image(self, store: Path) -> "ImageRef":
+    def image(self, store: str) -> "ImageRef":
         """The volume."""
         return open_image(store, self.axes, self.level)
 
@@ -95,19 +99,24 @@ class Cut:
         return VolumeJob(image, measured, choice, side, margin)
 
 
-def open_image(store: Path, axes: str | None, level: int | None) -> "ImageRef":
+def open_image(store: str, axes: str | None, level: int | None) -> "ImageRef":
     """The volume, looked at but not read."""
     from napari_sam.volume.image import ImageRef
 
     return ImageRef.open(store, axes=axes, level=level)
 
 
-def work_folder(store: Path, work: Path | None) -> Path:
+def work_folder(store: str, work: Path | None) -> Path:
     """Where the tiles of a volume are."""
-    return work or store.with_name(store.name + ".napari-sam")
+    from napari_sam.volume.remote import is_address, name_of
+
+    if work is not None:
+        return work
+    image = Path(name_of(store)) if is_address(store) else Path(store)
+    return image.with_name(image.name + ".napari-sam")
 
 
-def embeddings_folder(store: Path, work: Path | None, model: str) -> Path:
+def embeddings_folder(store: str, work: Path | None, model: str) -> Path:
     """Where the embeddings of a model are."""
     return work_folder(store, work) / f"embeddings-{model}"
 

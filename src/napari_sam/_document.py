@@ -5,14 +5,21 @@ Knows no window and no model. How steps are kept, undone and told is the ledger'
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
+import numpy as np
+
 from napari_sam import _operations as operations
+from napari_sam._covered import both
 from napari_sam._history import Draft
+from napari_sam._kinds import Kinds, renamed, with_kind, without
 from napari_sam._label_edit import LabelEdit
 from napari_sam._ledger import Facts, Ledger
 from napari_sam._operations import Drawing, Mode, Position, Reshape
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._orders import Prepared
+from napari_sam._overlaps import beneath, changed_cover, losses, reveal
+from napari_sam._prompt_set import NO_PROMPTS, MaskPrompt, PromptSet
 from napari_sam.errors import EditError
 
 
@@ -57,6 +64,17 @@ class Document(Ledger):
             )
         self._push("open", {"number": number}, draft=Draft(record.prompts, number))
 
+    def refine(self, number: int, mask: MaskPrompt) -> None:
+        """Begin with an object as it is: its shape is a prompt, and the next commit replaces it.
+
+        Raises
+        ------
+        EditError
+            There is no such object.
+        """
+        draft = Draft(PromptSet(mask=mask), self._record(number).number)
+        self._push("refine", {"number": number}, draft=draft)
+
     # --- objects -----------------------------------------------------------------------------
 
     def commit(
@@ -70,6 +88,8 @@ class Document(Ledger):
         first: int | None = None,
         axes: tuple[int, int] | None = None,
         clear: bool = True,
+        kind: str = "",
+        overlaps: bool = False,
         details: Mapping[str, Any] | None = None,
     ) -> list[int]:
         """Keep masks as labels. An object that is open is replaced, whatever the mode says.
@@ -90,6 +110,10 @@ class Document(Ledger):
             Of the plane that was drawn on.
         clear
             Whether the draft is done with.
+        kind
+            Class of new objects; empty: none.
+        overlaps
+            Whether who does not get a pixel remembers it.
         details
             For the journal, beside what it is told anyway.
 
@@ -106,23 +130,66 @@ class Document(Ledger):
         overwrite = overwrite and not self._labels().locked
         if self.draft.opened is not None and clear:
             mode, target = "replace", self.draft.opened
-        said = {"mode": mode, "target": target, "overwrite": overwrite, **(details or {})}
+        how = {"mode": mode, "target": target, "overwrite": overwrite, "overlaps": overlaps}
+        said = {**how, "kind": kind, **(details or {})}
         draft = Draft() if clear else self.draft
+        own = None if mode == "new" else target
+        hidden = {}
+        if overlaps and not overwrite:
+            hidden = beneath(self._labels().read(drawing.region), drawing, own)
         if mode == "new":
             begin = self._first(first, len(made))
             edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
-            facts: Facts = {label: vars(made[one - 1]) for one, label in numbers.items()}
+            facts: dict[int, dict[str, Any]] = {
+                label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
+                for one, label in numbers.items()
+            }
         else:
             record = self._record(target)
             edit = operations.put_on(self._labels(), drawing, record, mode, overwrite=overwrite)
-            facts = {record.number: vars(made[0]) if mode == "replace" else {}}
-        self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes)
-        return list(facts)
+            facts = {record.number: {**vars(made[0])} if mode == "replace" else {}}
+            covered = changed_cover(record, drawing, hidden, mode)
+            if covered != record.covered:
+                facts[record.number]["covered"] = covered
+        given = list(facts)
+        if overlaps and overwrite:
+            lost = losses(edit, self.objects)
+            facts |= {n: {**facts.get(n, {}), "covered": one} for n, one in lost.items()}
+        kinds = with_kind(self.kinds, kind) if mode == "new" else None
+        self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds)
+        return given
 
     def _first(self, wanted: int | None, count: int) -> int:
         """The label that the first of some new objects gets."""
         free = wanted is not None and self.objects.keys().isdisjoint(range(wanted, wanted + count))
         return wanted if free and wanted is not None else self.next_number
+
+    def put(
+        self,
+        prepared: Prepared,
+        name: str,
+        *,
+        facts: Facts,
+        kinds: Kinds | None = None,
+        kind: str = "",
+        overlaps: bool = False,
+        details: Mapping[str, Any] | None = None,
+        axes: tuple[int, int] | None = None,
+    ) -> bool:
+        """Write what a worker has prepared, as one step.
+
+        Returns False, and writes nothing, if the labels there are others by now.
+        """
+        labels = self._labels()
+        if not np.array_equal(labels.read(prepared.region), prepared.before):
+            return False
+        labels.write(prepared.region, prepared.after)
+        lost = losses(prepared.edit, self.objects) if overlaps else {}
+        facts = {**facts, **{n: {**facts.get(n, {}), "covered": one} for n, one in lost.items()}}
+        wanted = with_kind(self.kinds if kinds is None else kinds, kind)
+        edit = prepared.edit
+        self._push(name, details, edit=edit, facts=facts, axes=axes, kinds=wanted, written=True)
+        return True
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""
@@ -133,8 +200,11 @@ class Document(Ledger):
         """Take objects out of the labels."""
         records = self._records(numbers)
         edit = operations.replace_labels(self._labels(), records, 0)
-        said = {"numbers": [one.number for one in records]}
-        self._push("delete", said, edit=edit, named=records)
+        gone = [one.number for one in records]
+        staying = [one for number, one in self.objects.items() if number not in gone]
+        edit, left = reveal(self._labels(), edit, staying)
+        facts = {number: {"covered": one} for number, one in left.items()}
+        self._push("delete", {"numbers": gone}, edit=edit, named=records, facts=facts)
 
     def merge(self, numbers: Iterable[int]) -> int:
         """Make one object of several; the first lends its number, its prompts do not stay.
@@ -150,7 +220,9 @@ class Document(Ledger):
         into = records[0].number
         edit = operations.replace_labels(self._labels(), records, into)
         said = {"numbers": [one.number for one in records]}
-        self._push("merge", said, edit=edit, named=records, facts={into: vars(Made())})
+        covered = reduce(both, (one.covered for one in records))
+        facts = {into: {**vars(Made()), "covered": covered}}
+        self._push("merge", said, edit=edit, named=records, facts=facts)
         return into
 
     def split(self, points: Sequence[Position]) -> list[int]:
@@ -219,7 +291,46 @@ class Document(Ledger):
         facts = {one.number: changes for one in records if one.changed(**changes) != one}
         if facts:
             chosen = [one.number for one in records]
-            self._push("describe", {"numbers": chosen, **changes}, facts=facts)
+            kinds = with_kind(self.kinds, kind or "")
+            self._push("describe", {"numbers": chosen, **changes}, facts=facts, kinds=kinds)
+
+    def set_kind(self, name: str, colour: str = "") -> None:
+        """Have a class, or give it another colour.
+
+        Raises
+        ------
+        EditError
+            The colour is not written as ``#rrggbb``.
+        """
+        kinds = with_kind(self.kinds, name, colour)
+        if kinds != self.kinds:
+            self._push("classes", {"name": name, "colour": kinds[name]}, kinds=kinds)
+
+    def rename_kind(self, old: str, new: str) -> None:
+        """Give a class and all its objects another name.
+
+        Raises
+        ------
+        EditError
+            There is no such class, or the name is empty or taken.
+        """
+        said, facts = {"name": old, "new": new}, self._of_kind(old, new)
+        self._push("classes", said, kinds=renamed(self.kinds, old, new), facts=facts)
+
+    def remove_kind(self, name: str) -> None:
+        """Forget a class; its objects have none.
+
+        Raises
+        ------
+        EditError
+            There is no such class.
+        """
+        said, facts = {"name": name, "new": ""}, self._of_kind(name, "")
+        self._push("classes", said, kinds=without(self.kinds, name), facts=facts)
+
+    def _of_kind(self, old: str, new: str) -> dict[int, dict[str, str]]:
+        """Facts of the objects of a class that get another."""
+        return {n: {"kind": new} for n, record in self.objects.items() if record.kind == old}
 
     def at(self, position: Position) -> int:
         """The label at a position in pixels; 0 outside."""
@@ -232,4 +343,4 @@ class Document(Ledger):
         return int(self.labels.read(tuple(slice(i, i + 1) for i in pixel)).item())
 
 
-_FACTS = ("score", "kind", "reviewed", "prompts", "candidate", "model")
+_FACTS = ("score", "kind", "reviewed", "prompts", "candidate", "model", "covered")

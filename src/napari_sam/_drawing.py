@@ -1,7 +1,6 @@
 """Masks of a plane -> what is drawn into labels of all axes. Knows arrays only."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,19 +8,6 @@ from numpy.typing import NDArray
 
 from napari_sam._operations import Drawing
 from napari_sam._predict import MaskPatch, Plane, paint
-
-
-@dataclass(frozen=True, eq=False)
-class Objects:
-    """Several objects of a plane at once: ``canvas`` (h, w) with numbers 1 to n, and their scores.
-
-    ``offset``: the pixel (y, x) of the plane where the canvas begins.
-    """
-
-    plane: Plane
-    offset: tuple[int, int]
-    canvas: NDArray[Any]
-    scores: tuple[float, ...]
 
 
 def drawing_of(plane: Plane, patches: Sequence[MaskPatch]) -> Drawing:

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._kinds import Kinds
 from napari_sam._label_edit import NO_EDIT, LabelEdit
-from napari_sam._place import NO_PROMPTS, PromptSet
+from napari_sam._prompt_set import NO_PROMPTS, PromptSet
 
 STEPS_KEPT = 1000
 
@@ -40,6 +41,8 @@ class Step:
         Pixels that changed.
     details
         JSON values: all that is needed to do the same again, with another model.
+    kinds
+        Classes before and after; None: no other than before.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Step:
     )
     edit: LabelEdit = NO_EDIT
     details: Mapping[str, Any] = field(default_factory=dict)
+    kinds: tuple[Kinds, Kinds] | None = None
 
 
 class History:

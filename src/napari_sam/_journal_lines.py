@@ -154,7 +154,8 @@ def restore(lines: Lines, labels: LabelImage, *, kept: int | None = STEPS_KEPT) 
 def _do(document: Document, labels: LabelImage, record: Mapping[str, Any]) -> None:
     match record["do"]:
         case "step":
-            document.apply(step_from_json(record, document.draft, document.objects))
+            known = (document.draft, document.objects, document.kinds)
+            document.apply(step_from_json(record, *known))
         case "undo":
             document.undo()
         case "redo":

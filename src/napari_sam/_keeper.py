@@ -5,6 +5,7 @@ in the window's thread; what is slow leaves as a request.
 """
 
 from collections.abc import Generator
+from pathlib import Path
 
 import numpy as np
 from psygnal import Signal
@@ -78,8 +79,21 @@ class Keeper:
         journal = self.journal
         if journal is not None and not journal.lines:
             journal.source = source
+        self._let_go()
         self._offer(None)
         self.look_requested.emit(source)
+
+    def _let_go(self) -> None:
+        """Close the journals of what is not worked on any more: it can be restored from now on."""
+        documents = (self.session.document, *self.session.documents)
+        in_use = [id(document.recorder) for document in documents]
+        for journal in [one for one in self._journals if id(one) not in in_use]:
+            journal.close()
+            self._journals.remove(journal)
+
+    def folder_of(self, path: Path) -> Path:
+        """Where journals of an image file are."""
+        return Source(path.name, str(path)).folder()
 
     def found(self, answer: tuple[Source, Lines | None]) -> None:
         """What an earlier sitting has left of an image, if anything."""

@@ -84,9 +84,7 @@ class Change:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """Which pixels of the box."""
-        packed = np.frombuffer(zlib.decompress(self.bits), np.uint8)
-        size = int(np.prod(self.shape))
-        return np.unpackbits(packed, count=size).astype(bool).reshape(self.shape)
+        return unpack_bits(self.bits, self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +171,7 @@ def difference(
         i, j = divmod(int(pairs[number]), len(news))
         place = tuple(int(o) + part.start for o, part in zip(origin, region, strict=True))
         changes.append(
-            Change(int(olds[i]), int(news[j]), place, mask.shape, int(mask.sum()), _pack(mask))
+            Change(int(olds[i]), int(news[j]), place, mask.shape, int(mask.sum()), pack_bits(mask))
         )
     return LabelEdit(tuple(changes))
 
@@ -190,8 +188,15 @@ def distinct(values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     return np.flatnonzero(present), (np.cumsum(present) - 1)[values]
 
 
-def _pack(mask: NDArray[np.bool_]) -> bytes:
+def pack_bits(mask: NDArray[np.bool_]) -> bytes:
+    """A bit a pixel in C order, deflated."""
     return zlib.compress(np.packbits(mask).tobytes(), 1)
+
+
+def unpack_bits(bits: bytes, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """What :func:`pack_bits` was given."""
+    packed = np.frombuffer(zlib.decompress(bits), np.uint8)
+    return np.unpackbits(packed, count=int(np.prod(shape))).view(bool).reshape(shape)
 
 
 def enclosing(regions: Iterable[Region]) -> Region:

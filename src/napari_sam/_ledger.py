@@ -11,8 +11,9 @@ from typing import Any, Literal, Protocol
 from napari_sam import _operations as operations
 from napari_sam._annotated import ObjectRecord
 from napari_sam._history import STEPS_KEPT, Draft, History, Step
+from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import LabelEdit, LabelImage
-from napari_sam._place import PromptSet
+from napari_sam._prompt_set import PromptSet
 from napari_sam.errors import EditError
 
 Facts = Mapping[int, Mapping[str, Any]]  # number -> what its record says from now on
@@ -45,8 +46,10 @@ class Ledger:
         self.labels = labels
         self.draft = Draft()
         self.objects: dict[int, ObjectRecord] = {}
+        self.kinds = NO_KINDS
         self.history = History(kept)
         self.recorder: Recorder | None = None
+        self.version = 0  # grows with each step, also with one that is taken back
 
     @property
     def prompts(self) -> PromptSet:
@@ -92,9 +95,12 @@ class Ledger:
             self.recorder.turn(direction)
 
     def _go(self, step: Step, side: int, edit: LabelEdit) -> None:
+        self.version += 1
         if edit:
             edit.apply(self._labels())
         self.draft = step.draft[side]
+        if step.kinds is not None:
+            self.kinds = step.kinds[side]
         self._set({number: both[side] for number, both in step.objects.items()})
 
     def _set(self, records: Mapping[int, ObjectRecord | None]) -> None:
@@ -116,6 +122,7 @@ class Ledger:
         named: Iterable[ObjectRecord] = (),
         facts: Facts | None = None,
         axes: tuple[int, int] | None = None,
+        kinds: Kinds | None = None,
         written: bool = False,
     ) -> None:
         """Do something: write the pixels, set the records, remember, tell.
@@ -123,6 +130,7 @@ class Ledger:
         ``named`` are looked at, whether the edit touches them or not; ``written``: the pixels are
         there already.
         """
+        self.version += 1
         edit = edit or LabelEdit()
         if edit and not written:
             edit.apply(self._labels())
@@ -136,7 +144,9 @@ class Ledger:
         drafts = (self.draft, self._still_open(draft or self.draft))
         self.draft = drafts[1]
         pairs = {n: (before[n], after) for n, after in records.items() if before[n] != after}
-        step = Step(name, drafts, pairs, edit, details or {})
+        classes = None if kinds is None or kinds == self.kinds else (self.kinds, kinds)
+        self.kinds = self.kinds if classes is None else classes[1]
+        step = Step(name, drafts, pairs, edit, details or {}, classes)
         self.history.push(step)
         if self.recorder is not None:
             self.recorder.step(step)

@@ -71,7 +71,7 @@ def put_new(
     before = labels.read(drawing.region)
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
     found = [int(n) for n in distinct(free.ravel())[0] if n]
-    _require_room(labels, first + len(found) - 1)
+    require_room(labels.largest, first + len(found) - 1)
     new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
     new[found] = np.arange(first, first + len(found))
     after = np.where(free != 0, new[free], before)
@@ -139,7 +139,7 @@ def split(
         raise EditError(
             f"To split object {record.number}, put two or more points on it, one on each part."
         )
-    _require_room(labels, first + count - 2)
+    require_room(labels.largest, first + count - 2)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[(slice(1, -1),) * mask.ndim]
     parts = watershed(-depth, markers, mask=mask)
     numbers = np.array([0, record.number, *range(first, first + count - 1)], before.dtype)
@@ -363,11 +363,18 @@ def _start(region: Region) -> tuple[int, ...]:
     return tuple(int(part.start) for part in region)
 
 
-def _require_room(labels: LabelImage, last: int) -> None:
-    if last > labels.largest:
+def require_room(largest: int, last: int) -> None:
+    """Refuse labels above the largest that an output can hold.
+
+    Raises
+    ------
+    EditError
+        ``last`` is above it.
+    """
+    if last > largest:
         raise EditError(
-            f"There is no room for label {last}: these labels end at {labels.largest}. Choose"
-            " another output."
+            f"There is no room for label {last}: these labels end at {largest}. Choose another"
+            " output."
         )
 
 

@@ -1,108 +1,239 @@
-"""Prompts of a whole image (any number of axes) and which of them speak about the plane in view.
+"""Prompts of a whole image and which of them speak about the plane in view; arranged as objects.
 
-Knows positions only: no layers, no model. States the rules of the dock: points refine one object;
-several boxes are several objects; what lies on another plane or outside is ignored, with a word.
+Knows positions only: no layers, no model. States the rules of the dock: points and scribbles refine
+one object; several boxes or outlines are several objects; what lies on another plane or outside is
+ignored, with a word. What a scribble or an outline becomes is said in ``core.strokes``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from napari_sam._predict import Plane
+from napari_sam._prompt_set import (
+    NO_PROMPTS,
+    BoxPrompt,
+    MaskPrompt,
+    OutlinePrompt,
+    PointPrompt,
+    Position,
+    PromptSet,
+    StrokePrompt,
+)
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.strokes import (
+    LEAST_STEP,
+    Sketch,
+    along,
+    deepest_inside,
+    deepest_of,
+    ellipse,
+    spread,
+)
+
+__all__ = [
+    "NO_PROMPTS",
+    "BoxPrompt",
+    "MaskPrompt",
+    "OutlinePrompt",
+    "Placed",
+    "PointPrompt",
+    "Position",
+    "PromptSet",
+    "StrokePrompt",
+    "place",
+]
 
 LEAST_BOX_SIDE = 1.0  # pixels: a click without a drag is no box
 
-Position = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class PointPrompt:
-    """A point in pixels of the image, all axes; positive: on the object, else beside it."""
-
-    position: Position
-    positive: bool = True
-
-
-@dataclass(frozen=True)
-class BoxPrompt:
-    """Two opposite corners in pixels of the image, all axes, ``low <= high``."""
-
-    low: Position
-    high: Position
-
-
-@dataclass(frozen=True)
-class PromptSet:
-    """All prompts that the user has made and not yet committed."""
-
-    points: tuple[PointPrompt, ...] = ()
-    boxes: tuple[BoxPrompt, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.points or self.boxes)
-
-
-NO_PROMPTS = PromptSet()
+Place = tuple[float, float]  # (y, x) on the plane
 
 
 @dataclass(frozen=True)
 class Placed:
-    """The prompts of one plane for the model (None: nothing to ask), and what was left out."""
+    """The prompts of one plane for the model (None: nothing to ask), and what was left out.
+
+    ``sketches``: the mask prompt of each object, not yet painted; none, or one an object.
+    """
 
     prompts: Prompts | None
     note: str = ""
+    sketches: tuple[Sketch, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A point; those of a scribble share their number."""
+
+    at: Place
+    positive: bool
+    number: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Area:
+    """What a box or an outline says of its object; a mask alone has no box."""
+
+    box: tuple[float, float, float, float] | None
+    middle: Place | None = None
+    sketch: Sketch | None = None
 
 
 def place(prompts: PromptSet, plane: Plane, *, each: bool = False) -> Placed:
     """Pick the prompts of a plane and arrange them as objects.
 
-    No box or one: one object with all points. Several boxes: an object each, points are ignored.
-    ``each``: every positive point is an object of its own, and every negative point beside all of
-    them; boxes are objects, too, but not in the same go.
+    No box and no outline, or one: one object with all points and scribbles, and with the mask.
+    Several: an object each, all else is ignored. ``each``: every positive point or scribble is an
+    object of its own, and every negative one beside all of them; boxes are objects, too, but not in
+    the same go.
     """
-    points, elsewhere, outside = [], 0, 0
-    for point in prompts.points:
-        at = plane.project(point.position)
-        if at is None:
-            elsewhere += 1
-        elif not _inside(at, plane.size):
-            outside += 1
-        else:
-            points.append((at, point.positive))
-    boxes = []
+    found = _Found(plane)
+    for number, point in enumerate(prompts.points):
+        found.add_point(point, number)
+    for number, stroke in enumerate(prompts.strokes, start=len(prompts.points)):
+        found.add_stroke(stroke, number)
     for box in prompts.boxes:
-        low, high = plane.project(box.low), plane.project(box.high)
-        if low is None or high is None:
-            elsewhere += 1
-        elif (clipped := _clip(low, high, plane.size)) is None:
-            outside += 1
-        else:
-            boxes.append(clipped)
-    notes = [*_note(elsewhere, "on another plane"), *_note(outside, "outside the image")]
-    if boxes and points and (each or len(boxes) > 1):
-        notes.append("Several boxes are several objects: points are ignored.")
-        points = []
-    if not boxes and not any(positive for _, positive in points):
-        if points:
+        found.add_box(box)
+    for outline in prompts.outlines:
+        found.add_outline(outline)
+    if prompts.mask is not None:
+        found.add_mask(prompts.mask)
+    return _arrange(found, each=each)
+
+
+class _Found:
+    """What lies on a plane, and how much does not."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+        self.spots: list[_Spot] = []
+        self.areas: list[_Area] = []
+        self.mask: _Area | None = None
+        self._elsewhere = self._outside = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What is ignored, for the user."""
+        return [
+            *_note(self._elsewhere, "on another plane"),
+            *_note(self._outside, "outside the image"),
+        ]
+
+    def add_point(self, point: PointPrompt, number: int) -> None:
+        places = self._project([point.position])
+        if places and self._within(places):
+            self.spots.append(_Spot(places[0], point.positive, number))
+
+    def add_stroke(self, stroke: StrokePrompt, number: int) -> None:
+        places = self._project(stroke.path)
+        if places and (within := self._within(along(places).tolist())):
+            step = max(self._plane.size) * LEAST_STEP
+            for y, x in spread(within, least_distance=step).tolist():
+                self.spots.append(_Spot((y, x), stroke.positive, number))
+
+    def add_box(self, box: BoxPrompt) -> None:
+        places = self._project([box.low, box.high])
+        if places:
+            clipped = self._clip(places[0], places[1])
+            self.areas += [] if clipped is None else [_Area(clipped)]
+
+    def add_outline(self, outline: OutlinePrompt) -> None:
+        places = self._project(outline.corners)
+        if not places:
+            return
+        corners = ellipse(places) if outline.kind == "ellipse" else np.array(places)
+        last = np.array(self._plane.size) - 0.5
+        within = np.clip(corners, -0.5, last)
+        box, middle = self._clip(corners.min(0), corners.max(0)), deepest_inside(within)
+        if box is not None and middle is not None:
+            self.areas.append(_Area(box, middle, Sketch(within)))
+
+    def add_mask(self, mask: MaskPrompt) -> None:
+        plane, pixels, starts = self._plane, mask.mask, mask.offset
+        hidden = [axis for axis in range(len(mask.shape)) if axis not in plane.axes]
+        if any(not starts[a] <= plane.index[a] < starts[a] + mask.shape[a] for a in hidden):
+            self._elsewhere += 1
+            return
+        for axis in reversed(hidden):
+            pixels = pixels.take(plane.index[axis] - starts[axis], axis)
+        if pixels.any():
+            y, x = (starts[axis] for axis in plane.axes)
+            at = deepest_of(pixels)
+            self.mask = _Area(None, (at[0] + y, at[1] + x), Sketch(mask=pixels, offset=(y, x)))
+
+    def _project(self, positions: Sequence[Position]) -> list[Place]:
+        """(y, x) of positions that all lie on the plane; else none, and counted."""
+        places = [at for position in positions if (at := self._plane.project(position)) is not None]
+        if len(places) == len(positions):
+            return places
+        self._elsewhere += 1
+        return []
+
+    def _within(self, places: Sequence[Sequence[float]]) -> list[Place]:
+        """Those that lie in the image; if none does, that is counted."""
+        within = [(y, x) for y, x in places if _inside((y, x), self._plane.size)]
+        self._outside += not within
+        return within
+
+    def _clip(self, low: Any, high: Any) -> tuple[float, float, float, float] | None:
+        clipped = _clip(low, high, self._plane.size)
+        self._outside += clipped is None
+        return clipped
+
+
+def _arrange(found: _Found, *, each: bool) -> Placed:
+    """As objects of one request."""
+    notes, spots, areas = found.notes, found.spots, found.areas
+    if areas and (each or len(areas) > 1):
+        if spots or found.mask is not None:
+            notes.append("Several boxes are several objects: points are ignored.")
+        return _one_each_area(areas, " ".join(notes))
+    positive = any(spot.positive for spot in spots)
+    if not areas and found.mask is None and not positive:
+        if spots:
             notes.append("Add a point on the object itself, or a box.")
         return Placed(None, " ".join(notes))
-    if each and points:
-        return Placed(_one_each(points), " ".join(notes))
-    return Placed(
-        Prompts(
-            points=[[at for at, _ in points]] if points else None,
-            point_labels=[[int(positive) for _, positive in points]] if points else None,
-            boxes=boxes or None,
-        ),
-        " ".join(notes),
+    if each and positive:
+        return Placed(_one_each(spots), " ".join(notes))
+    area = areas[0] if areas else _Area(None)
+    begin = found.mask or area
+    if begin.middle is not None:
+        spots = [*spots, _Spot(begin.middle, True, -1)]
+    prompts = Prompts(
+        points=[[spot.at for spot in spots]] if spots else None,
+        point_labels=[[int(spot.positive) for spot in spots]] if spots else None,
+        boxes=None if area.box is None else [area.box],
     )
+    return Placed(prompts, " ".join(notes), () if begin.sketch is None else (begin.sketch,))
 
 
-def _one_each(points: list[tuple[tuple[float, float], bool]]) -> Prompts:
-    beside = [at for at, positive in points if not positive]
-    objects = [[at, *beside] for at, positive in points if positive]
-    return Prompts(points=objects, point_labels=[[1] + [0] * len(beside)] * len(objects))
+def _one_each_area(areas: Sequence[_Area], note: str) -> Placed:
+    """Each box or outline is an object; masks are asked for only where all of them have one."""
+    boxes = [area.box for area in areas]
+    sketches = tuple(area.sketch for area in areas if area.sketch is not None)
+    if not sketches:
+        return Placed(Prompts(boxes=boxes), note)
+    middles = [area.middle or (0.0, 0.0) for area in areas]
+    labels = [[1 if area.middle is not None else -1] for area in areas]
+    prompts = Prompts(points=[[at] for at in middles], point_labels=labels, boxes=boxes)
+    return Placed(prompts, note, sketches if len(sketches) == len(areas) else ())
+
+
+def _one_each(spots: Sequence[_Spot]) -> Prompts:
+    """Each positive point or scribble is an object, all negative ones lie beside it."""
+    beside = [spot.at for spot in spots if not spot.positive]
+    numbers = dict.fromkeys(spot.number for spot in spots if spot.positive)
+    objects = [[spot.at for spot in spots if spot.number == number] for number in numbers]
+    most = max(map(len, objects))
+    pads = [most - len(own) for own in objects]
+    points = [[*own, *beside, *[own[0]] * pad] for own, pad in zip(objects, pads, strict=True)]
+    labels = [
+        [1] * len(own) + [0] * len(beside) + [-1] * pad
+        for own, pad in zip(objects, pads, strict=True)
+    ]
+    return Prompts(points=points, point_labels=labels)
 
 
 def _inside(at: tuple[float, float], size: tuple[int, int]) -> bool:

@@ -20,6 +20,7 @@ from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
+from napari_sam.core.strokes import Sketch
 from napari_sam.core.weights import find
 from napari_sam.progress import Progress
 from napari_sam.volume.model import ModelChoice as ModelChoice  # what a request asks for
@@ -111,6 +112,8 @@ class PredictRequest:
         B objects in (y, x) pixels of the plane.
     note
         What was left out of the prompts, for the user; comes back with the answer.
+    sketches
+        A mask prompt for each object, not yet painted; or none.
     """
 
     generation: int
@@ -119,6 +122,7 @@ class PredictRequest:
     intensity: Intensity
     prompts: Prompts
     note: str = ""
+    sketches: tuple[Sketch, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,9 +257,7 @@ def predict(
         embedding = predictor.encode(image, intensity=request.intensity)
         cache.put(key, embedding)
     yield Progress(3, STEPS, "Drawing the mask ...")
-    prediction = predictor.decode(
-        embedding, request.prompts, multimask=is_ambiguous(request.prompts)
-    )
+    prediction = ask(predictor, embedding, request.prompts, request.sketches)
     objects = cut_objects(prediction)
     best = int(prediction.best()[0]) if len(objects) == 1 else 0
     runtime = getattr(predictor, "runtime", None)
@@ -271,6 +273,24 @@ def predict(
     )
 
 
+def ask(
+    predictor: PromptablePredictor,
+    embedding: "ImageEmbedding",
+    prompts: Prompts,
+    sketches: Sequence[Sketch] = (),
+) -> "MaskPrediction":
+    """The model's answer to prompts of one plane, with the mask prompts painted."""
+    if sketches:
+        painted = np.stack([sketch.logits(embedding.frame) for sketch in sketches])
+        prompts = Prompts(
+            points=prompts.points,
+            point_labels=prompts.point_labels,
+            boxes=prompts.boxes,
+            mask_logits=painted,
+        )
+    return predictor.decode(embedding, prompts, multimask=is_ambiguous(prompts))
+
+
 def is_ambiguous(prompts: Prompts) -> bool:
     """Whether each object has a single click: a part or the whole? Only then there are candidates.
 
@@ -278,7 +298,8 @@ def is_ambiguous(prompts: Prompts) -> bool:
     (bundled model, sample of fluorescence, a box an object: mean IoU 0.94 against 0.89).
     """
     points = prompts.points
-    return prompts.boxes is None and points is not None and points.shape[1] == 1
+    alone = prompts.boxes is None and prompts.mask_logits is None
+    return alone and points is not None and points.shape[1] == 1
 
 
 def cut_objects(prediction: "MaskPrediction") -> tuple[tuple[MaskPatch, ...], ...]:

@@ -13,7 +13,9 @@ from napari_sam._place import PointPrompt, PromptSet, place
 from napari_sam._predict import MaskPatch, ModelChoice, Plane, PredictRequest, PredictResponse
 from napari_sam._workplace import READY, Workplace, size_note
 
-Tool = Literal["positive", "negative", "box"]
+Tool = Literal[
+    "positive", "negative", "box", "scribble", "negative scribble", "lasso", "polygon", "ellipse"
+]
 
 
 class Prompting(Workplace):
@@ -112,6 +114,7 @@ class Prompting(Workplace):
                     self.intensity_value(),
                     placed.prompts,
                     note,
+                    placed.sketches,
                 )
             )
 

@@ -16,7 +16,7 @@ from napari_sam._history import Step
 from napari_sam._journal import Lines, restore
 from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._place import place
-from napari_sam._predict import Plane, PromptablePredictor, cut_objects, is_ambiguous
+from napari_sam._predict import Plane, PromptablePredictor, ask, cut_objects
 from napari_sam._session import drawing_of
 from napari_sam.core.intensity import Intensity
 from napari_sam.errors import EditError, JournalError
@@ -95,8 +95,7 @@ def _keep(
     placed = place(prompts, plane, each=details["each"])
     if placed.prompts is None:
         raise EditError("none of its prompts lies on its plane.")
-    multimask = is_ambiguous(placed.prompts)
-    prediction = predictor.decode(embeddings[key], placed.prompts, multimask=multimask)
+    prediction = ask(predictor, embeddings[key], placed.prompts, placed.sketches)
     chosen = [row[min(details["candidate"], len(row) - 1)] for row in cut_objects(prediction)]
     patches = [patch for patch in chosen if patch.mask.size]
     if not patches:
@@ -111,6 +110,8 @@ def _keep(
         overwrite=details["overwrite"],
         first=min((n for n, (before, _) in step.objects.items() if before is None), default=None),
         axes=plane.axes,
+        kind=details.get("kind", ""),
+        overlaps=details.get("overlaps", False),
         details={key: details[key] for key in ("each", "candidate", "plane", "intensity")},
     )
 
@@ -138,10 +139,36 @@ def _stroke(document: Document, step: Step) -> None:
     document.stroke(difference(before, after, [part.start for part in region]))
 
 
+def _refine(document: Document, step: Step) -> None:
+    """The shape that a person began with, also where this model had drawn another."""
+    mask = step.draft[1].prompts.mask
+    assert mask is not None
+    document.refine(step.details["number"], mask)
+
+
+def _load(document: Document, step: Step) -> None:
+    """Lay what came from a file."""
+    _stroke(document, step)
+    for number, (_, record) in step.objects.items():
+        if record is not None and number in document.objects:
+            document.describe([number], kind=record.kind, reviewed=record.reviewed)
+
+
+def _classes(document: Document, step: Step) -> None:
+    said = step.details
+    if "new" not in said:
+        document.set_kind(said["name"], said["colour"])
+    elif said["new"]:
+        document.rename_kind(said["name"], said["new"])
+    else:
+        document.remove_kind(said["name"])
+
+
 _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "prompts": lambda document, step: document.set_prompts(step.draft[1].prompts),
     "clear": lambda document, step: document.clear(),
     "open": lambda document, step: document.open(step.details["number"]),
+    "refine": _refine,
     "stroke": _stroke,
     "delete": lambda document, step: document.delete(step.details["numbers"]),
     "merge": lambda document, step: document.merge(step.details["numbers"]),
@@ -151,4 +178,6 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "reshape": lambda document, step: document.reshape(**step.details),
     "renumber": lambda document, step: document.renumber(**step.details),
     "describe": lambda document, step: document.describe(**step.details),
+    "classes": _classes,
+    "load": _load,
 }

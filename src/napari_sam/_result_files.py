@@ -25,6 +25,7 @@ __all__ = [
     "draw_overlay",
     "json_writer",
     "labels_writer",
+    "move_there",
     "picture_writer",
     "write_labels",
     "write_picture",
@@ -99,8 +100,12 @@ def write_labels(path: Path, labels: NDArray[np.uint32], *, provenance: Provenan
     write_together([(path, labels_writer(path, labels, provenance=provenance))])
 
 
-def labels_writer(path: Path, labels: NDArray[np.uint32], *, provenance: Provenance) -> Write:
+def labels_writer(
+    path: Path, labels: NDArray[np.uint32], *, provenance: Provenance, axes: str = ""
+) -> Write:
     """What makes the file of :func:`write_labels`, for :func:`write_together`.
+
+    ``axes``: a letter for each axis, kept in a TIFF; empty: layers before y and x.
 
     Raises
     ------
@@ -117,7 +122,7 @@ def labels_writer(path: Path, labels: NDArray[np.uint32], *, provenance: Provena
         ".npy": lambda part: np.save(part, compact),
         ".zarr": lambda part: _write_zarr(part, compact, provenance),
     }
-    return writers.get(suffix, lambda part: _write_tiff(part, compact, provenance))
+    return writers.get(suffix, lambda part: _write_tiff(part, compact, provenance, axes))
 
 
 def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
@@ -153,7 +158,7 @@ def write_together(files: Sequence[tuple[Path, Write]]) -> None:
         for (_, write), part in zip(files, parts, strict=True):
             write(part)
         for (path, _), part in zip(files, parts, strict=True):
-            _move(part, path)
+            move_there(part, path)
     finally:
         for part in parts:
             _remove(part)
@@ -178,11 +183,12 @@ def _write_png(part: Path, labels: Labels, provenance: Provenance) -> None:
     Image.fromarray(labels).save(part, format="png", pnginfo=text)
 
 
-def _write_tiff(part: Path, labels: Labels, provenance: Provenance) -> None:
-    axes = "YX" if labels.ndim == 2 else "QYX"
+def _write_tiff(part: Path, labels: Labels, provenance: Provenance, axes: str) -> None:
+    letters = axes.upper() or ("YX" if labels.ndim == 2 else "QYX")
     tifffile.imwrite(
-        part, labels, compression="zlib", metadata={"axes": axes, PROVENANCE_KEY: provenance}
-    )
+        part, labels, compression="zlib", photometric="minisblack",
+        metadata={"axes": letters, PROVENANCE_KEY: provenance},
+    )  # fmt: skip
 
 
 def _write_zarr(part: Path, labels: Labels, provenance: Provenance) -> None:
@@ -205,7 +211,7 @@ def _is_label_store(path: Path) -> bool:
         return False
 
 
-def _move(part: Path, path: Path) -> None:
+def move_there(part: Path, path: Path) -> None:
     """Give a finished file or folder its name, in place of an earlier one."""
     retired = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
     try:

@@ -4,13 +4,16 @@ Talks to the session, which has the document and the selection. No Qt, no napari
 called in the window's thread.
 """
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
 from psygnal import Signal
 
 from napari_sam._annotated import Filter, ObjectRecord
+from napari_sam._drawing import in_all_axes
 from napari_sam._operations import Reshape
+from napari_sam._prompt_set import MaskPrompt
 from napari_sam._session import Session
 
 ALL_SEEN = "All objects are reviewed."
@@ -31,6 +34,7 @@ class Review:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.filter = Filter()
+        self.by_kind = False  # objects are shown in the colours of their classes
         session.objects_changed.connect(self.list_changed.emit)
         session.document_changed.connect(self.list_changed.emit)
 
@@ -53,8 +57,17 @@ class Review:
 
     @property
     def kinds(self) -> list[str]:
-        """The classes that are in use."""
-        return sorted({one.kind for one in self.session.document.objects.values() if one.kind})
+        """The classes that there are."""
+        document = self.session.document
+        used = {one.kind for one in document.objects.values() if one.kind}
+        return [*document.kinds, *sorted(used - set(document.kinds))]
+
+    @property
+    def kind_rows(self) -> list[tuple[str, str, int]]:
+        """Of each class its name, its colour and how many objects it has."""
+        document = self.session.document
+        counts = Counter(one.kind for one in document.objects.values())
+        return [(name, document.kinds.get(name, ""), counts[name]) for name in self.kinds]
 
     @property
     def count(self) -> str:
@@ -85,6 +98,20 @@ class Review:
         """Go back to the object at a position: its prompts come back."""
         if self.select_at(position):
             self.session.open_object()
+
+    def refine(self) -> None:
+        """Begin with the selected object as it is on the plane in view: its shape is a prompt."""
+        session, plane = self.session, self.session.plane
+        patch = next(iter(session.outlines), None)
+        if plane is None or patch is None or not patch.mask.any():
+            session.say("Select an object that is in view: key S over it, or a row of the table.")
+            return
+        number = session.selection[0]
+        offset, mask = in_all_axes(plane, patch.offset, patch.mask)
+        session.do(
+            lambda document: document.refine(number, MaskPrompt.of(mask, offset)),
+            f"Object {number} is the prompt: add points, Enter replaces it.",
+        )
 
     def go_to(self, number: int) -> None:
         """Select an object and bring it into view."""
@@ -157,6 +184,47 @@ class Review:
             lambda document: document.describe(chosen, kind=kind.strip()),
             f"Class: {kind.strip() or 'none'}.",
         )
+
+    # --- classes -----------------------------------------------------------------------------
+
+    def add_kind(self, name: str, colour: str = "") -> None:
+        """Have a class, or give it another colour; new objects are of it from now on."""
+        name = name.strip()
+        if name and self.session.do(lambda document: document.set_kind(name, colour)):
+            self.session.set_kind(name)
+
+    def rename_kind(self, old: str, new: str) -> None:
+        """Give a class another name."""
+        new = new.strip()
+        if new != old and self.session.do(lambda document: document.rename_kind(old, new)):
+            if self.session.kind == old:
+                self.session.set_kind(new)
+            self.session.say(f"Class {old} is now {new}.")
+        self.list_changed.emit()
+
+    def remove_kind(self, name: str) -> None:
+        """Forget a class; its objects stay, without one."""
+        if self.session.do(lambda document: document.remove_kind(name)):
+            if self.session.kind == name:
+                self.session.set_kind("")
+            self.session.say(f"Class {name} is removed; its objects have none.")
+
+    def select_kind(self, name: str) -> None:
+        """Select all objects of a class."""
+        objects = self.session.document.objects.values()
+        self.session.select(one.number for one in objects if one.kind == name)
+
+    def set_by_kind(self, by_kind: bool) -> None:
+        """Whether objects are shown in the colours of their classes."""
+        self.by_kind = by_kind
+        self.list_changed.emit()
+
+    def step_kind(self, by: int = 1) -> None:
+        """The next class for new objects, round and round; none is one of them."""
+        names = ["", *self.kinds]
+        here = names.index(self.session.kind) if self.session.kind in names else 0
+        self.session.set_kind(names[(here + by) % len(names)])
+        self.session.say(f"New objects: {self.session.kind or 'no class'}.")
 
     def close(self) -> None:
         """Disconnect everybody: the window is gone."""

@@ -12,12 +12,12 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam._document import Document, Made
-from napari_sam._drawing import Objects, drawing_of, in_all_axes
+from napari_sam._drawing import drawing_of
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage
-from napari_sam._operations import Drawing, Mode
-from napari_sam._place import PromptSet
+from napari_sam._operations import Mode
 from napari_sam._predict import MaskPatch, ModelChoice, Plane
+from napari_sam._prompt_set import PromptSet
 from napari_sam._prompting import Prompting, Tool
 from napari_sam._workplace import READY, IntensityChoice, LayerRef, size_note
 from napari_sam.errors import NapariSamError
@@ -27,7 +27,6 @@ __all__ = [
     "READY",
     "IntensityChoice",
     "LayerRef",
-    "Objects",
     "Session",
     "Tool",
     "drawing_of",
@@ -44,6 +43,7 @@ STEP_TITLES = {
     "prompts": "the prompt",
     "clear": "clearing",
     "open": "going back to the object",
+    "refine": "beginning with the object",
     "commit": "keeping",
     "stroke": "the brush stroke",
     "delete": "deleting",
@@ -52,6 +52,8 @@ STEP_TITLES = {
     "reshape": "the change of shape",
     "renumber": "the new number",
     "describe": "class or review",
+    "classes": "the change of classes",
+    "load": "loading",
 }
 
 
@@ -67,12 +69,19 @@ class Session(Prompting):
         super().__init__(model, weights_needed=weights_needed)
         self.mode: Mode = "new"
         self.overwrite = False
+        self.kind = ""  # of new objects
+        self.keep_overlaps = False
         self.selection: tuple[int, ...] = ()
         self.on_document: Callable[[Document], None] | None = None
         self._documents: dict[str, Document] = {}
         self._adopted = False
 
     # --- documents ---------------------------------------------------------------------------
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """Of all outputs of this image."""
+        return tuple(self._documents.values())
 
     def _begin_image(self) -> None:
         self.output = None
@@ -116,7 +125,7 @@ class Session(Prompting):
             self._begin_output()
         else:
             self.choose_output(None)
-        return self.document.labels if self._has_output() else None
+        return self.document.labels if self.has_output() else None
 
     def load(self, document: Document) -> None:
         """Go on with a document that was restored; its labels are the chosen output's."""
@@ -125,7 +134,7 @@ class Session(Prompting):
             self._documents[self.output] = document
         self._follow()
 
-    def _has_output(self) -> bool:
+    def has_output(self) -> bool:
         """Whether there are labels to draw on; asks for them where there are none."""
         self._adopted = False
         self.output_requested.emit()
@@ -153,6 +162,16 @@ class Session(Prompting):
         self.set_mode(modes[(modes.index(self.mode) + 1) % len(modes)])
         self.say(f"Enter: {MODE_TITLES[self.mode].lower()}.")
 
+    def set_keep_overlaps(self, keep: bool) -> None:
+        """Whether an object remembers its pixels on which others lie."""
+        self.keep_overlaps = keep
+        self.prompts_changed.emit()
+
+    def set_kind(self, kind: str) -> None:
+        """The class of new objects from now on; empty: none."""
+        self.kind = kind.strip()
+        self.prompts_changed.emit()
+
     def set_overwrite(self, overwrite: bool) -> None:
         """Whether a mask may take pixels of other objects."""
         self.overwrite = overwrite
@@ -170,7 +189,7 @@ class Session(Prompting):
         patches = [patch for patch in self.preview if patch.mask.size]
         if not patches or self.response is None:
             self.say("There is no mask to keep yet. " + READY)
-        elif self._has_output():
+        elif self.has_output():
             self._attempt(lambda: self._keep(patches))
 
     def _keep(self, patches: Sequence[MaskPatch]) -> str:
@@ -194,7 +213,9 @@ class Session(Prompting):
             target=self.selection[0] if self.selection else None,
             overwrite=self.overwrite,
             axes=plane.axes,
-            details={"each": self.each, "candidate": self.candidate, **self._provenance(plane)},
+            kind=self.kind,
+            overlaps=self.keep_overlaps,
+            details={"each": self.each, "candidate": self.candidate, **self.provenance(plane)},
         )
         if not numbers:
             return "Kept as label nothing: all of it is labelled already."
@@ -205,29 +226,7 @@ class Session(Prompting):
             else f"Kept as label {what}."
         )
 
-    def keep_objects(self, objects: Objects, *, overwrite: bool) -> list[int] | None:
-        """Write several objects as new labels, as one step; the draft stays. None: refused."""
-        if not self._has_output():
-            return None
-        numbers: list[int] = []
-
-        def keep() -> str:
-            plane = objects.plane
-            numbers.extend(
-                self.document.commit(
-                    Drawing(*in_all_axes(plane, objects.offset, objects.canvas)),
-                    [Made(score=score, model=self.model.name) for score in objects.scores],
-                    overwrite=overwrite,
-                    axes=plane.axes,
-                    clear=False,
-                    details={"each": False, **self._provenance(plane)},
-                )
-            )
-            return self.message
-
-        return numbers if self._attempt(keep) else None
-
-    def _provenance(self, plane: Plane) -> dict[str, Any]:
+    def provenance(self, plane: Plane) -> dict[str, Any]:
         """What it takes to ask the same of a model again."""
         intensity = self.intensity_value()
         return {

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._covered import Covered
 from napari_sam._history import Draft, Step
+from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import edit_from_json, edit_to_json
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._prompt_set import prompts_from_json, prompts_to_json
 
 
 def step_to_json(step: Step) -> dict[str, Any]:
@@ -27,13 +29,18 @@ def step_to_json(step: Step) -> dict[str, Any]:
         value["edit"] = edit_to_json(step.edit)
     if step.details:
         value["details"] = dict(step.details)
+    if step.kinds is not None:
+        value["kinds"] = dict(step.kinds[1])
     return value
 
 
 def step_from_json(
-    value: Mapping[str, Any], draft: Draft, objects: Mapping[int, ObjectRecord]
+    value: Mapping[str, Any],
+    draft: Draft,
+    objects: Mapping[int, ObjectRecord],
+    kinds: Kinds = NO_KINDS,
 ) -> Step:
-    """What :func:`step_to_json` gave; ``draft`` and ``objects`` as they were before the step."""
+    """What :func:`step_to_json` gave; draft, objects and classes as they were before the step."""
     after = draft
     if "draft" in value:
         said = value["draft"]
@@ -46,28 +53,17 @@ def step_from_json(
         for number, record in value.get("objects", {}).items()
     }
     edit = edit_from_json(value.get("edit", []))
-    return Step(value["name"], (draft, after), records, edit, value.get("details", {}))
-
-
-def prompts_to_json(prompts: PromptSet) -> dict[str, Any]:
-    """Points with their sign, and boxes; pixels of the image, all axes."""
-    return {
-        "points": [[list(one.position), one.positive] for one in prompts.points],
-        "boxes": [[list(one.low), list(one.high)] for one in prompts.boxes],
-    }
-
-
-def prompts_from_json(value: Mapping[str, Any]) -> PromptSet:
-    """What :func:`prompts_to_json` gave."""
-    return PromptSet(
-        tuple(PointPrompt(tuple(at), positive) for at, positive in value["points"]),
-        tuple(BoxPrompt(tuple(low), tuple(high)) for low, high in value["boxes"]),
-    )
+    classes = (kinds, value["kinds"]) if "kinds" in value else None
+    return Step(value["name"], (draft, after), records, edit, value.get("details", {}), classes)
 
 
 def _record_to_json(record: ObjectRecord) -> dict[str, Any]:
     plain = {key: value for key, value in vars(record).items() if key != "number"}
-    return {**plain, "prompts": prompts_to_json(record.prompts)}
+    plain |= {"prompts": prompts_to_json(record.prompts)}
+    if record.covered is not None:
+        return {**plain, "covered": record.covered.to_json()}
+    plain.pop("covered")
+    return plain
 
 
 def _record_from_json(number: int, value: Mapping[str, Any]) -> ObjectRecord:
@@ -77,4 +73,6 @@ def _record_from_json(number: int, value: Mapping[str, Any]) -> ObjectRecord:
         "axes": tuple(value["axes"]),
         "prompts": prompts_from_json(value["prompts"]),
     }
+    if "covered" in value:
+        known["covered"] = Covered.from_json(value["covered"])
     return ObjectRecord(number, **known)

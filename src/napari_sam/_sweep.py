@@ -17,6 +17,7 @@ from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.masks import MaskRecord, Overlap, fitting, records_to_labels
 from napari_sam.core.params import AutomaticParams
+from napari_sam.core.regions import Region, shift
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
@@ -264,19 +265,59 @@ def draw(
 
 @dataclass(frozen=True, eq=False)
 class LabelsToWrite:
-    """Objects to commit: ``canvas`` (h, w) with numbers 1 to n, its first pixel at ``offset``."""
+    """Objects 1 to n to commit, as they lie on each other; drawn in a worker.
+
+    Attributes
+    ----------
+    plane
+        Where they lie.
+    records
+        The objects, in the order of their numbers.
+    overlap
+        What is on top.
+    replace
+        Whether labels that are there may be painted over.
+    """
 
     plane: Plane
-    offset: tuple[int, int]
-    canvas: NDArray[np.uint32]
+    records: tuple[MaskRecord, ...]
+    overlap: Overlap
     replace: bool
 
     @classmethod
     def of(cls, selection: Selection) -> "LabelsToWrite":
-        """Those of a selection that stay, as they lie on each other."""
-        kept, settings = selection.kept, selection.request.settings
-        canvas = records_to_labels(kept, selection.plane.size, overlap=settings.overlap)
-        rows, columns = (np.flatnonzero(canvas.any(axis)) for axis in (1, 0))
-        offset = (int(rows[0]), int(columns[0]))
-        canvas = canvas[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return cls(selection.plane, offset, canvas, settings.replace)
+        """Those of a selection that stay."""
+        settings = selection.request.settings
+        return cls(selection.plane, tuple(selection.kept), settings.overlap, settings.replace)
+
+    @property
+    def region(self) -> Region:
+        """Rows and columns that they touch."""
+        regions = [record.region for record in self.records]
+        rows, columns = (
+            slice(min(r[axis].start for r in regions), max(r[axis].stop for r in regions))
+            for axis in (0, 1)
+        )
+        return (rows, columns)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """Predicted IoU of each."""
+        return tuple(record.score for record in self.records)
+
+    def canvas(self) -> NDArray[np.uint32]:
+        """The region (h, w) with numbers 1 to n."""
+        labels = records_to_labels(self.records, self.plane.size, overlap=self.overlap)
+        return labels[self.region]
+
+    def beneath(self, canvas: NDArray[Any]) -> dict[int, NDArray[np.bool_]]:
+        """Of each object (h, w) the pixels on which others of them lie, where there are any."""
+        found = {}
+        rows, columns = self.region
+        for number, record in enumerate(self.records, start=1):
+            place = shift(record.region, (-rows.start, -columns.start))
+            hidden = record.patch & (canvas[place] != number)
+            if hidden.any():
+                found[number] = np.zeros(canvas.shape, bool)
+                found[number][place] = hidden
+        return found

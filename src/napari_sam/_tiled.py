@@ -115,8 +115,9 @@ def predict_tiled(
         pool(setup),
         place[0],
         request.prompts,
-        multimask=is_ambiguous(request.prompts),
+        multimask=is_ambiguous(request.prompts) and not request.sketches,
         zoom=setup.zoom,
+        sketches=request.sketches,
     )
     single = len(answers) == 1
     runtime = getattr(predictor, "runtime", None)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_sam._bulk import Bulk
 from napari_sam._everything import Everything
 from napari_sam._predict import Plane
-from napari_sam._session import Objects, Session
+from napari_sam._session import Session
 from napari_sam._volume_source import TileSettings, TileSetup, VolumeSource
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.regions import Region
@@ -66,6 +67,34 @@ class TileTask:
 
 
 @dataclass(frozen=True, eq=False)
+class Found:
+    """Objects of a part of a plane; are :class:`~napari_sam._bulk.Masks`.
+
+    Attributes
+    ----------
+    plane, region
+        Where: rows and columns in pixels of the finest level.
+    labels
+        (y, x) numbers 1 to n in it.
+    scores
+        n times not a number: labels of tiles have none.
+    """
+
+    plane: Plane
+    region: Region
+    labels: NDArray[np.uint32]
+    scores: tuple[float, ...]
+
+    def canvas(self) -> NDArray[np.uint32]:
+        """The labels."""
+        return self.labels
+
+    def beneath(self, canvas: NDArray[Any]) -> dict[int, NDArray[np.bool_]]:
+        """Nothing: labels do not lie on each other."""
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
 class TileMap:
     """Which tiles of a plane have been looked at.
 
@@ -90,7 +119,7 @@ class Volume:
 
     Parameters
     ----------
-    session, everything
+    session, everything, bulk
         Of the same dock.
     """
 
@@ -103,8 +132,8 @@ class Volume:
     open_requested = Signal(str)  # path of a label image
     paint_requested = Signal()
 
-    def __init__(self, session: Session, everything: Everything) -> None:
-        self.session = session
+    def __init__(self, session: Session, everything: Everything, bulk: Bulk) -> None:
+        self.session, self.bulk = session, bulk
         self.everything = everything
         self.source: VolumeSource | None = None
         self.settings = TileSettings()
@@ -231,15 +260,16 @@ class Volume:
         passed = time.monotonic() - self._started
         return passed / (progress.done - self._first) * (progress.total - progress.done)
 
-    def accept_part(self, objects: Objects) -> None:
+    def accept_part(self, found: Found) -> None:
         """Objects of a part of the plane: new labels, as one step."""
-        numbers = len(objects.scores)
-        if not numbers:
+        if not found.scores:
             self.session.say("Nothing was found there: other settings in the tab Everything may.")
             return
-        overwrite = self.everything.settings.replace
-        if self.session.keep_objects(objects, overwrite=overwrite) is not None:
-            self.session.say(f"{numbers} objects found and kept. Ctrl+Z takes them back.")
+
+        def kept(numbers: list[int]) -> None:
+            self.session.say(f"{len(numbers)} objects found and kept. Ctrl+Z takes them back.")
+
+        self.bulk.keep(found, kept, overwrite=self.everything.settings.replace)
 
     def accept_map(self, made: TileMap) -> None:
         """Which tiles are done; dropped if another plane is in view by now."""

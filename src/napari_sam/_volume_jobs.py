@@ -10,9 +10,8 @@ from typing import Any
 
 from napari_sam._jobs import Job, LatestJob
 from napari_sam._predict import Load, PredictRequest, PredictResponse
-from napari_sam._session import Objects
 from napari_sam._tiled import TilePool, look_ahead, predict_tiled
-from napari_sam._volume import TileTask, Volume
+from napari_sam._volume import Found, TileTask, Volume
 from napari_sam._volume_tasks import make_map, run_task
 from napari_sam.progress import Progress
 
@@ -101,7 +100,7 @@ class VolumeJobs:
             self.draw_map()
 
     def _on_returned(self, result: Any) -> None:
-        if isinstance(result, Objects):
+        if isinstance(result, Found):
             self._volume.accept_part(result)
         else:
             self._volume.finished(result.text, result.path)

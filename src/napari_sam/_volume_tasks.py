@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_sam._session import Objects
 from napari_sam._tiled import TilePool, precompute, tiles_in
-from napari_sam._volume import TileMap, TileTask, edges
+from napari_sam._volume import Found, TileMap, TileTask, edges
 from napari_sam.core.regions import Region
 from napari_sam.errors import StoreMismatchError
 from napari_sam.progress import Progress
@@ -39,7 +38,7 @@ class Finished:
 
 def run_task(
     task: TileTask, pool: TilePool, *, busy: Callable[[], bool]
-) -> Generator[Progress, None, "Finished | Objects"]:
+) -> Generator[Progress, None, "Finished | Found"]:
     """Do what a task says. A job.
 
     Raises
@@ -96,7 +95,7 @@ def _open(task: TileTask, job: "VolumeJob", pool: TilePool) -> "tuple[SegmentWor
 
 def _segment_part(
     task: TileTask, job: "VolumeJob", pool: TilePool
-) -> Generator[Progress, None, Objects]:
+) -> Generator[Progress, None, Found]:
     from napari_sam.volume.part import segment_part
 
     work, store = _open(task, job, pool)
@@ -107,7 +106,8 @@ def _segment_part(
     compact = np.searchsorted(numbers, labels).astype(np.uint32) + 1
     canvas = np.where(labels > 0, compact, 0).astype(np.uint32)
     (y, x), canvas = _enlarged(region, canvas, task)
-    return Objects(task.plane, (y, x), canvas, (float("nan"),) * len(numbers))
+    place = (slice(y, y + canvas.shape[0]), slice(x, x + canvas.shape[1]))
+    return Found(task.plane, place, canvas, (float("nan"),) * len(numbers))
 
 
 def _enlarged(

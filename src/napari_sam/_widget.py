@@ -10,15 +10,22 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 
+from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
+from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
 from napari_sam._jobs import LatestJob
 from napari_sam._journal import Journal, Lines, Source
 from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
+from napari_sam._layers.colours import ClassColours
+from napari_sam._layers.output import space_of
 from napari_sam._layers.review import ReviewKeys
+from napari_sam._layers.series import SeriesLayers
+from napari_sam._layers.settings import Settings
 from napari_sam._layers.volume import VolumeLayers
 from napari_sam._panels.everything import EverythingPanel
+from napari_sam._panels.files import FilesPanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.keys import KeysPanel
@@ -28,6 +35,7 @@ from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
+from napari_sam._panels.series import SeriesPanel
 from napari_sam._panels.volume import VolumePanel
 from napari_sam._predict import (
     EmbeddingCache,
@@ -38,7 +46,9 @@ from napari_sam._predict import (
     predict,
     predictors,
 )
+from napari_sam._preferences import Followers, Preferences
 from napari_sam._review import Review
+from napari_sam._series import Series
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
 from napari_sam._volume import Volume
@@ -75,11 +85,18 @@ class SegmentAnything(QWidget):
         model: ModelChoice | None = None,
     ) -> None:
         super().__init__()
-        self.session = Session(model, weights_needed=load is None)
+        self._settings = Settings(self._on_settings)
+        wanted = self._settings.now
+        self.session = Session(model or ModelChoice(name=wanted.model), weights_needed=load is None)
         self.everything = Everything(self.session)
+        self.bulk = Bulk(self.session)
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
-        self.volume = Volume(self.session, self.everything)
+        self.volume = Volume(self.session, self.everything, self.bulk)
+        self.filing = Filing(self.session, space_of)
+        self.series = Series(self.keeper, self.filing)
+        self._followers = Followers(self.session, self.review, self.series)
+        self._followers.begin(wanted)
         self._load = load or predictors
         self._cache = EmbeddingCache()
         self._docked = False
@@ -88,16 +105,33 @@ class SegmentAnything(QWidget):
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
+        self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
         self._connect()
         self._connect_everything()
         self._connect_keeper()
+        self._connect_filing()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
-        self._candidates = CandidateLayer(self._binding, self.everything)
+        self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
+        self._class_colours = ClassColours(self.review)
+        self._series_layers = SeriesLayers(viewer, self._binding, self.series)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
-        states = (self.keeper, self.session, self.everything, self.review, self.volume_jobs)
+        states = (
+            self._settings,
+            self.series,
+            self.keeper,
+            self.filing,
+            self.session,
+            self.everything,
+            self.bulk,
+            self.review,
+            self.volume_jobs,
+        )
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
+
+    def _on_settings(self, before: Preferences, after: Preferences) -> None:
+        self._followers.change(before, after)
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
@@ -113,6 +147,9 @@ class SegmentAnything(QWidget):
             self.sweeps,
             self.choices,
             self.restores,
+            self.saves,
+            self.loads,
+            self.keeps,
         )
 
     def shut(self) -> None:
@@ -121,10 +158,14 @@ class SegmentAnything(QWidget):
             job.close()
         self.volume_jobs.close()
         self._volume_layers.close()
+        self._settings.close()
         self._binding.close()
         self.volume.close()
         self.keeper.close()
+        self.series.close()
+        self.filing.close()
         self.everything.close()
+        self.bulk.close()
         self.review.close()
         self.session.close()
 
@@ -147,6 +188,8 @@ class SegmentAnything(QWidget):
         self.objects_panel = ObjectsPanel(self.review)
         self.job_panel = JobPanel(session)
         self.restore_panel = RestorePanel(self.keeper)
+        self.files_panel = FilesPanel(self.filing)
+        self.series_panel = SeriesPanel(self.series)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
@@ -154,6 +197,7 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.objects_panel, "Objects")
         self.volume_panel = VolumePanel(self.volume)
         self.tabs.addTab(self.volume_panel, "Volume")
+        self.tabs.addTab(column(self.files_panel, self.series_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
@@ -185,6 +229,9 @@ class SegmentAnything(QWidget):
         everything.choose_requested.connect(self._on_choose)
         self.sweeps.returned.connect(everything.accept_found)
         self.sweeps.cancelled.connect(everything.cancelled)
+        self.bulk.requested.connect(self._on_keep)
+        self.keeps.returned.connect(self.bulk.accept)
+        self.keeps.cancelled.connect(self.bulk.cancelled)
         self.choices.returned.connect(everything.accept_selection)
         self.choices.failed.connect(lambda _, message: everything.choose_failed(message))
         self.choices.cancelled.connect(everything.choose_cancelled)
@@ -197,6 +244,22 @@ class SegmentAnything(QWidget):
         self.looks.returned.connect(keeper.found)
         self.restores.returned.connect(keeper.restored)
         self.restores.cancelled.connect(self.session.cancelled)
+
+    def _connect_filing(self) -> None:
+        filing = self.filing
+        filing.save_requested.connect(self._on_save)
+        filing.load_requested.connect(self._on_load)
+        self.saves.returned.connect(filing.saved_to)
+        self.saves.failed.connect(lambda *_: filing.save_ended())
+        self.loads.returned.connect(filing.loaded)
+        for job in (self.saves, self.loads):
+            job.cancelled.connect(filing.cancelled)
+
+    def _on_save(self, request: SaveRequest) -> None:
+        self.saves.submit(partial(save, request))
+
+    def _on_load(self, request: LoadRequest) -> None:
+        self.loads.submit(partial(load, request))
 
     def _on_look(self, source: Source) -> None:
         self.looks.submit(partial(look, source))
@@ -219,6 +282,9 @@ class SegmentAnything(QWidget):
             self.session.say("This plane is worked on in tiles: use Segment in the tab Volume.")
             return
         self.sweeps.submit(partial(sweep, request, load=self._load, cache=self._cache))
+
+    def _on_keep(self, request: BulkRequest) -> None:
+        self.keeps.submit(partial(keep_all, request))
 
     def _on_choose(self, request: ChooseRequest) -> None:
         self.choices.submit(partial(choose, request))

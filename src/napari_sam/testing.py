@@ -1,7 +1,7 @@
 """A predictor without a model, for tests of whatever takes a predictor: ours and yours.
 
-Masks are discs around the positive points or filled boxes: exact, deterministic, and known
-beforehand. Torch is imported when the first image is encoded, as with the real one.
+Masks are discs around the positive points, filled boxes and mask prompts: exact, deterministic,
+and known beforehand. Torch is imported when the first image is encoded, as with the real one.
 """
 
 import threading
@@ -116,6 +116,8 @@ class FakePredictor:
         """The mask (H, W) that object ``index`` of the prompts gets."""
         grid = np.indices(size)
         mask = np.zeros(size, bool)
+        if prompts.mask_logits is not None and prompts.mask_logits.shape[1:] == size:
+            mask |= prompts.mask_logits[index] > 0
         if prompts.boxes is not None:
             y0, x0, y1, x1 = prompts.boxes[index]
             mask |= (grid[0] >= y0) & (grid[0] <= y1) & (grid[1] >= x0) & (grid[1] <= x1)

@@ -11,6 +11,7 @@ from napari_sam.core.interrupt import Interrupted, interruptible
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.predictor import ImageEmbedding
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.strokes import Sketch
 from napari_sam.errors import PromptError
 from napari_sam.progress import finish
 from napari_sam.volume.clicks import solve
@@ -247,3 +248,29 @@ def test_a_part_of_a_plane_is_stitched_as_the_whole_is_and_the_whole_goes_on_fro
     assert ((labels > 0) == (expected > 0))[kept].all()
     pairs = np.unique(np.stack([labels[kept], expected[kept]]), axis=1)
     assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1] > 5
+
+
+def test_a_mask_prompt_follows_its_object_into_the_tile_and_the_crop() -> None:
+    data = drawn((150, 200, 45))
+    seen: list[np.ndarray] = []
+
+    class Listening(Greys):
+        def decode(self, embedding: ImageEmbedding, prompts: Prompts, **options: object) -> object:
+            seen.append(prompts.mask_logits[0] > 0)
+            return super().decode(embedding, prompts, **options)
+
+    truth = data[1] > 0
+    rows, columns = slice(105, 196), slice(155, 246)
+    sketch = Sketch(mask=truth[rows, columns], offset=(105, 155))
+    outline = Sketch(outline=np.array([(150, 180), (150, 220), (170, 200)], float))
+    for one, middle in ((sketch, (150, 200)), (outline, (156, 200))):
+        made = embedder(data, model=Listening())
+        answer = finish(solve(made, (0, 1), click(middle), multimask=False, sketches=[one]))[0]
+        region = answer.region
+        whole = np.zeros(truth.shape, bool)
+        whole[region] = seen[-1]
+        if one is sketch:
+            assert (whole == truth).all()
+        else:
+            assert whole[155, 200] and not whole[150, 170] and 300 < whole.sum() < 500
+        assert answer.whole and (on_plane(answer) == truth).all()

@@ -4,25 +4,31 @@ Knows napari's layers and the session; knows no Qt. What must not happen in the 
 event (adding a layer while one is added) goes through ``later``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
-from napari.layers import Image, Labels, Layer, Points, Shapes
-from napari.layers.base import ActionType
+from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit
-from napari_sam._layers import output, planes, preview, prompts
-from napari_sam._place import PromptSet
+from napari_sam._layers import output, planes, preview
+from napari_sam._layers.prompt_layers import MAKERS, PromptLayers
 from napari_sam._predict import Plane
 from napari_sam._session import LayerRef, Session
 from napari_sam.errors import NapariSamError
 
-EDITS = (ActionType.ADDED, ActionType.REMOVED, ActionType.CHANGED)
-FLIP_KEYS = ("Alt", "Control")
-OUTPUT_KEYS = ("Control-Z", "Control-Shift-Z", "N", "Shift-N", "R")  # on a layer of the user's
+BOUND = (*MAKERS, "preview")  # layers of ours that have our keys
+OUTPUT_KEYS = (
+    "Control-Z",
+    "Control-Shift-Z",
+    "N",
+    "Shift-N",
+    "R",
+    "PageUp",
+    "PageDown",
+)  # on a layer of the user's
 Later = Callable[[Callable[[], None]], None]
 
 
@@ -45,19 +51,18 @@ class Binding:
         self._revision = 0
         self._own: dict[str, Layer] = {}
         self.makers: dict[str, Callable[[Image], Layer]] = {
-            "points": prompts.make_points,
-            "boxes": prompts.make_boxes,
+            **MAKERS,
             "preview": preview.make_preview,
         }
+        self._prompts = PromptLayers(viewer, session, own=self._own, need=self.need)
         self.make_output = output.make_output
         self._labels: dict[str, output.OutputLabels] = {}
         self._binders: list[Callable[[Layer], None]] = []
-        self._writing = False
         self._closed = False
         self._slots: list[tuple[Any, Callable[..., Any]]] = [
             (session.layers_changed, self._on_choice),
-            (session.tool_changed, self._on_tool),
-            (session.prompts_replaced, self._on_replaced),
+            (session.tool_changed, self._prompts.show_tool),
+            (session.prompts_replaced, self._prompts.write),
             (session.preview_changed, self._on_preview),
             (session.output_requested, self._on_output_requested),
             (session.document_changed, self._on_document),
@@ -101,8 +106,8 @@ class Binding:
         removed = {role for role, layer in self._own.items() if layer not in self._viewer.layers}
         for role in removed:
             self._own.pop(role)
-        if removed & {"points", "boxes"}:
-            self._read()
+        if removed & set(MAKERS):
+            self._prompts.read()
         layers = [layer for layer in self._viewer.layers if planes.ROLE not in layer.metadata]
         self._session.set_layers(
             tuple(_ref(layer) for layer in layers if isinstance(layer, Image)),
@@ -124,13 +129,13 @@ class Binding:
         self._drop_own()
         if self._image is not None:
             self.need("preview")  # now: a layer's controls take napari 0.2 s to build
-            self._on_tool()
+            self._prompts.show_tool()
 
     def _watch(self, image: Image | None) -> None:
         if self._image is not None:
             self._image.events.data.disconnect(self._on_data)
             self._image.events.contrast_limits.disconnect(self._on_contrast)
-        self._image = image
+        self._image = self._prompts.image = image
         self._revision += 1
         if image is not None:
             image.events.data.connect(self._on_data)
@@ -205,7 +210,7 @@ class Binding:
     def bind_too(self, bind: Callable[[Layer], None]) -> None:
         """Somebody else has keys for the layers of prompts, the preview and the output."""
         self._binders.append(bind)
-        for role in ("points", "boxes", "preview"):
+        for role in BOUND:
             if role in self._own:
                 bind(self._own[role])
 
@@ -225,7 +230,7 @@ class Binding:
         if role not in self._own:
             self._own[role] = layer = self.makers[role](self._image)
             self._add(layer)
-            if role in ("points", "boxes", "preview"):
+            if role in BOUND:
                 self._bind(layer)
         return self._own[role]
 
@@ -234,7 +239,7 @@ class Binding:
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         order = self._viewer.layers
-        for role in ("tiles", "candidates", "preview", "boxes", "points"):
+        for role in ("tiles", "candidates", "preview", "drawings", "boxes", "points"):
             own = self._own.get(role)
             if own is not None and own in order:
                 order.move(order.index(own), len(order))
@@ -249,77 +254,11 @@ class Binding:
         layer.bind_key("Control-Shift-Z", lambda _: session.redo())
         layer.bind_key("C", lambda _: session.step_candidate())
         layer.bind_key("Shift-C", lambda _: session.step_candidate(-1))
-        if isinstance(layer, (Points, Shapes)):
-            layer.events.data.connect(self._on_edit)
-        if isinstance(layer, Points):
-            layer.events.features.connect(self._on_features)
-            layer.mouse_drag_callbacks.append(self._on_press)
-            layer.mouse_move_callbacks.append(self._on_move)
-            layer.bind_key("T", lambda _: self._flip_tool())
+        self._prompts.bind(layer)
         layer.bind_key("H", lambda _: session.set_hovering(not session.hovering), overwrite=True)
         layer.bind_key("M", lambda _: session.step_mode(), overwrite=True)
         for bind in self._binders:
             bind(layer)
-
-    def _flip_tool(self) -> None:
-        other = "positive" if self._session.tool == "negative" else "negative"
-        self._session.choose_tool(other)  # type: ignore[arg-type]
-
-    def _on_tool(self) -> None:
-        """Bring the tool's layer to the front, ready to draw."""
-        if self._image is None:
-            return
-        role = "boxes" if self._session.tool == "box" else "points"
-        layer = self.need(role)
-        layer.visible = True
-        self._viewer.layers.selection.active = layer
-        if isinstance(layer, Shapes):
-            layer.mode = "add_rectangle"
-        elif isinstance(layer, Points):
-            layer.mode = "add"
-            layer.feature_defaults = {"sign": self._session.tool}
-
-    # --- prompts -----------------------------------------------------------------------------
-
-    def _on_press(self, layer: Points, event: Any) -> Iterator[None]:
-        """Set the sign of the point that this click adds; napari adds it on release."""
-        if layer.mode == "add":
-            flipped = any(key in event.modifiers for key in FLIP_KEYS)
-            negative = flipped or self._session.tool == "negative"
-            layer.feature_defaults = {"sign": "negative" if negative else "positive"}
-        yield
-
-    def _on_move(self, layer: Points, event: Any) -> None:
-        """The mouse moves over the picture, no button pressed."""
-        if self._session.hovering and layer.mode == "add" and self._image is not None:
-            at = planes.to_pixels(self._viewer, self._image, event.position)
-            self._session.hover(tuple(map(float, at)))
-
-    def _on_edit(self, event: Any) -> None:
-        if event.action in EDITS:
-            self._read()
-
-    def _on_features(self, event: Any = None) -> None:
-        points = self._own.get("points")
-        if isinstance(points, Points) and len(points.features) == len(points.data):
-            self._read()
-
-    def _read(self) -> None:
-        if self._writing or self._closed or self._image is None:
-            return
-        points, boxes = self._own.get("points"), self._own.get("boxes")
-        self._session.set_prompts(prompts.read_prompts(self._image, points, boxes))
-
-    def _on_replaced(self, wanted: PromptSet) -> None:
-        if self._image is None:
-            return
-        self._writing = True
-        try:
-            points = self.need("points") if wanted.points else self._own.get("points")
-            boxes = self.need("boxes") if wanted.boxes else self._own.get("boxes")
-            prompts.write_prompts(wanted, self._image, points=points, boxes=boxes)
-        finally:
-            self._writing = False
 
     # --- masks -------------------------------------------------------------------------------
 

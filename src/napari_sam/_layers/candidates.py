@@ -12,10 +12,10 @@ import numpy as np
 from napari.layers import Image, Labels
 from napari.utils import DirectLabelColormap
 
+from napari_sam._bulk import Bulk
 from napari_sam._everything import Everything
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.planes import ROLE, same_space, shifted, spread
-from napari_sam._session import Objects
 from napari_sam._sweep import COLORS, DROPPED, LabelsToWrite, Selection
 
 GOLDEN_RATIO = 0.618034
@@ -62,10 +62,13 @@ class CandidateLayer:
         Of the same dock: it has the image, the output, and removes our layers.
     everything
         The tool.
+    bulk
+        Keeps what is committed.
     """
 
-    def __init__(self, binding: Binding, everything: Everything) -> None:
+    def __init__(self, binding: Binding, everything: Everything, bulk: Bulk) -> None:
         self._binding = binding
+        self._bulk = bulk
         self._everything = everything
         binding.makers["candidates"] = self._make
         everything.selection_changed.connect(self._on_selection)
@@ -119,13 +122,9 @@ class CandidateLayer:
         if image is None or not self._binding.has_pixels_of(wanted.plane):
             say("Not committed: the image has changed since. Press Run again.")
             return
-        session = self._everything.session
-        numbers = session.keep_objects(
-            Objects(wanted.plane, wanted.offset, wanted.canvas, self._scores()),
-            overwrite=wanted.replace,
-        )
-        if numbers is None:  # the session has said why
-            return
+        self._bulk.keep(wanted, self._on_kept, overwrite=wanted.replace)
+
+    def _on_kept(self, numbers: list[int]) -> None:
         what = (
             f"{len(numbers)} objects are labels {numbers[0]} to {numbers[-1]}"
             if numbers
@@ -134,10 +133,4 @@ class CandidateLayer:
         layer = self._binding.own("candidates")
         if layer is not None:
             layer.visible = False
-        say(f"{what}. Undo takes them back.")
-
-    def _scores(self) -> tuple[float, ...]:
-        """Of the objects 1 to n of the canvas."""
-        selection = self._everything.selection
-        assert selection is not None
-        return tuple(record.score for record in selection.kept)
+        self._everything.session.say(f"{what}. Undo takes them back.")

@@ -1,5 +1,6 @@
-"""The Points and Shapes layers of prompts <-> values. Knows no session and no mouse."""
+"""The Points layer and the Shapes layer of boxes <-> values. Knows no session and no mouse."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from napari.layers import Image, Layer, Points, Shapes
 from numpy.typing import NDArray
 
 from napari_sam._layers.planes import ROLE, same_space, shape_of
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._prompt_set import BoxPrompt, PointPrompt, Position, StrokePrompt
 
 SIGNS = ("positive", "negative")
 SIGN_COLORS = {"positive": "#2ecc40", "negative": "#ff4136"}
@@ -21,7 +22,7 @@ def make_points(image: Image) -> Points:
     layer = Points(
         ndim=image.ndim,
         name="prompts: points",
-        size=_point_size(image),
+        size=point_size(image),
         border_color="white",
         border_width=0.12,
         canvas_size_limits=POINT_PIXELS,
@@ -36,7 +37,8 @@ def make_points(image: Image) -> Points:
     return layer
 
 
-def _point_size(image: Image) -> float:
+def point_size(image: Image) -> float:
+    """Diameter in pixels of the image."""
     return max(1.0, max(shape_of(image)[-2:]) / 64)
 
 
@@ -47,45 +49,53 @@ def make_boxes(image: Image) -> Shapes:
         name="prompts: boxes",
         edge_color=BOX_COLOR,
         face_color="transparent",
-        edge_width=max(1.0, _point_size(image) / 4),
+        edge_width=max(1.0, point_size(image) / 4),
         metadata={ROLE: "boxes"},
         **same_space(image),
     )
 
 
-def read_prompts(image: Image, points: Points | None, boxes: Shapes | None) -> PromptSet:
-    """The prompts in the layers, in pixels of the image. A shape that is no box gives its box."""
-    found, rectangles = [], []
-    if points is not None:
-        signs = points.features["sign"]
-        for position, sign in zip(points.data, signs, strict=True):
-            at = _to_image(image, points, position)
-            found.append(PointPrompt(tuple(map(float, at)), sign != "negative"))
-    if boxes is not None:
-        for corners in boxes.data:
-            inside = np.array([_to_image(image, boxes, corner) for corner in corners])
-            low, high = inside.min(0), inside.max(0)
-            rectangles.append(BoxPrompt(tuple(map(float, low)), tuple(map(float, high))))
-    return PromptSet(tuple(found), tuple(rectangles))
+def read_points(image: Image, points: Points) -> tuple[PointPrompt, ...]:
+    """The points in a layer, in pixels of the image."""
+    signs = points.features["sign"]
+    return tuple(
+        PointPrompt(to_image(image, points, position), sign != "negative")
+        for position, sign in zip(points.data, signs, strict=True)
+    )
 
 
-def write_prompts(
-    prompts: PromptSet, image: Image, *, points: Points | None, boxes: Shapes | None
-) -> None:
-    """Make the layers show these prompts and no others."""
-    if points is not None:
-        points.selected_data = set()
-        positions = [_from_image(image, points, p.position) for p in prompts.points]
-        points.data = np.array(positions, float).reshape(-1, points.ndim)
-        signs = ["positive" if p.positive else "negative" for p in prompts.points]
-        points.features = pd.DataFrame({"sign": pd.Categorical(signs, categories=SIGNS)})
-        points.refresh_colors()
-    if boxes is not None:
-        boxes.selected_data = set()
-        boxes.data = []
-        corners = [_corners(image, boxes, box) for box in prompts.boxes]
-        if corners:
-            boxes.add_rectangles(corners)
+def write_points(prompts: Sequence[PointPrompt], image: Image, points: Points) -> None:
+    """Make a layer show these points and no others."""
+    points.selected_data = set()
+    positions = [from_image(image, points, one.position) for one in prompts]
+    points.data = np.array(positions, float).reshape(-1, points.ndim)
+    points.features = signs_of(prompts)
+    points.refresh_colors()
+
+
+def read_boxes(image: Image, boxes: Shapes) -> tuple[BoxPrompt, ...]:
+    """The boxes in a layer, in pixels of the image. A shape that is no box gives its box."""
+    found = []
+    for corners in boxes.data:
+        inside = np.array([to_image(image, boxes, corner) for corner in corners])
+        low, high = inside.min(0), inside.max(0)
+        found.append(BoxPrompt(tuple(map(float, low)), tuple(map(float, high))))
+    return tuple(found)
+
+
+def write_boxes(prompts: Sequence[BoxPrompt], image: Image, boxes: Shapes) -> None:
+    """Make a layer show these boxes and no others."""
+    boxes.selected_data = set()
+    boxes.data = []
+    corners = [_corners(image, boxes, box) for box in prompts]
+    if corners:
+        boxes.add_rectangles(corners)
+
+
+def signs_of(prompts: Sequence[PointPrompt | StrokePrompt]) -> pd.DataFrame:
+    """The signs of prompts as features of a layer."""
+    signs = ["positive" if one.positive else "negative" for one in prompts]
+    return pd.DataFrame({"sign": pd.Categorical(signs, categories=SIGNS)})
 
 
 def _corners(image: Image, boxes: Shapes, box: BoxPrompt) -> NDArray[np.float64]:
@@ -97,12 +107,14 @@ def _corners(image: Image, boxes: Shapes, box: BoxPrompt) -> NDArray[np.float64]
     for corner, step in zip(corners, steps, strict=True):
         for axis, far in zip(varying, step, strict=True):
             corner[axis] = high[axis] if far else low[axis]
-    return np.array([_from_image(image, boxes, corner) for corner in corners])
+    return np.array([from_image(image, boxes, corner) for corner in corners])
 
 
-def _to_image(image: Image, layer: Layer, position: Any) -> NDArray[np.float64]:
-    return np.asarray(image.world_to_data(layer.data_to_world(position)), np.float64)
+def to_image(image: Image, layer: Layer, position: Any) -> Position:
+    """Pixels of the image at a position of a layer of ours."""
+    return tuple(map(float, image.world_to_data(layer.data_to_world(position))))
 
 
-def _from_image(image: Image, layer: Layer, position: Any) -> NDArray[np.float64]:
+def from_image(image: Image, layer: Layer, position: Any) -> NDArray[np.float64]:
+    """The position in a layer of ours of a pixel of the image."""
     return np.asarray(layer.world_to_data(image.data_to_world(position)), np.float64)

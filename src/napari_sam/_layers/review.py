@@ -40,7 +40,9 @@ class ReviewKeys:
                 "S": lambda _: self._select(),
                 "Shift-S": lambda _: self._select(more=True),
                 "O": lambda _: self._open(),
+                "U": lambda _: review.refine(),
                 "X": lambda _: review.delete(),
+                "K": lambda _: review.step_kind(),
             }
         for key, call in keys.items():
             layer.bind_key(key, call, overwrite=True)

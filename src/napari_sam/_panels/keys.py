@@ -6,10 +6,11 @@ from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel
 KEYS = (
     ("Click", "on the object"),
     ("Alt / Ctrl + click", "not this"),
-    ("T", "points: + or -"),
+    ("T", "points, scribbles: + or -"),
     ("H", "mask under the mouse"),
     ("C", "next candidate"),
     ("M", "new, add, subtract ..."),
+    ("K", "next class"),
     ("Enter", "keep as label"),
     ("Escape", "clear prompts"),
     ("Ctrl+Z", "undo anything"),
@@ -19,9 +20,11 @@ KEYS = (
     ("S", "select the object here"),
     ("Shift+S", "select one more"),
     ("O", "open it: prompts again"),
+    ("U", "begin with its shape"),
     ("X", "delete the selected"),
     ("N / Shift+N", "go through the review"),
     ("R", "accept, and next"),
+    ("PageUp / PageDown", "through a series"),
 )
 
 

@@ -1,6 +1,6 @@
 """The candidates of the present object with their scores, and keeping one."""
 
-from qtpy.QtWidgets import QButtonGroup, QPushButton
+from qtpy.QtWidgets import QButtonGroup, QComboBox, QPushButton, QSizePolicy
 
 from napari_sam._panels.rows import Combo, Section, button, check_box, side_by_side
 from napari_sam._session import MODE_TITLES, Session
@@ -36,16 +36,51 @@ class MaskPanel(Section):
             "Off: pixels of other objects stay theirs. On: the newest object takes them.",
             session.set_overwrite,
         )
+        self.kind = QComboBox()
+        self.kind.setEditable(True)
+        self.kind.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.kind.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.kind.setToolTip(
+            "Class of new objects: choose one, or write a new one and press Enter. Key K: the next."
+        )
+        edit = self.kind.lineEdit()
+        assert edit is not None
+        edit.setPlaceholderText("no class")
+        edit.editingFinished.connect(self._on_kind)
+        self.kind.activated.connect(self._on_kind)
+        self.add("Class", self.kind)
         self.add_wide(side_by_side(*self.candidates))
         self.add_wide(self.mode)
-        self.add_wide(self.overwrite)
+        self.overlaps = check_box(
+            "Keep overlaps",
+            "An object remembers its pixels on which others lie. The Labels layer shows one object"
+            " in each pixel; files have them all, and deleting the upper one shows the lower.",
+            session.set_keep_overlaps,
+        )
+        self.add_wide(self.overwrite, self.overlaps)
         self.add_wide(self.commit)
+        session.objects_changed.connect(self._show)
         session.preview_changed.connect(self._show)
         session.prompts_changed.connect(self._show)
         session.selection_changed.connect(self._show)
         self._show()
 
+    def _on_kind(self, *_: object) -> None:
+        if self.kind.currentText() != self._session.kind:
+            self._session.set_kind(self.kind.currentText())
+
+    def _show_kinds(self) -> None:
+        session = self._session
+        wanted = ["", *session.document.kinds]
+        if session.kind not in wanted:
+            wanted.append(session.kind)
+        if [self.kind.itemText(i) for i in range(self.kind.count())] != wanted:
+            self.kind.clear()
+            self.kind.addItems(wanted)
+        self.kind.setCurrentText(session.kind)
+
     def _show(self) -> None:
+        self._show_kinds()
         session, scores = self._session, self._session.scores
         for index, made in enumerate(self.candidates):
             there = index < len(scores)
@@ -56,5 +91,6 @@ class MaskPanel(Section):
         self.mode.fill(list(MODE_TITLES.items()), session.mode)
         self.mode.setEnabled(opened is None)
         self.overwrite.setChecked(session.overwrite)
+        self.overlaps.setChecked(session.keep_overlaps)
         self.commit.setText("Keep (Enter)" if opened is None else f"Replace {opened} (Enter)")
         self.commit.setEnabled(bool(session.prompts))

@@ -11,11 +11,13 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QSpinBox,
     QTableView,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._panels.kinds import KindsPanel
 from napari_sam._panels.rows import Combo, Section, button
 from napari_sam._review import Review
 
@@ -115,7 +117,11 @@ class ObjectsPanel(QWidget):
         self._showing = False
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for section in (self._make_list(), self._make_review(), self._make_change()):
+        self.kinds = KindsPanel(review)
+        self.inner = QTabWidget()  # beneath each other they would not fit on a small screen
+        self.inner.addTab(self._make_change(), "Selected objects")
+        self.inner.addTab(self.kinds, "Classes")
+        for section in (self._make_list(), self._make_review(), self.inner):
             layout.addWidget(section)
         layout.addStretch(1)
         review.list_changed.connect(self._show_list)
@@ -173,7 +179,7 @@ class ObjectsPanel(QWidget):
         return section
 
     def _make_change(self) -> Section:
-        section = Section("Selected objects")
+        section = Section("")
         review = self._review
         self.kind = QComboBox()
         self.kind.setEditable(True)
@@ -188,6 +194,12 @@ class ObjectsPanel(QWidget):
             "Open (O)",
             "Its prompts come back: edit them, and Enter replaces the object. O over it",
             review.session.open_object,
+        )
+        self.refine = button(
+            "Refine (U)",
+            "Begin with its shape as it is, also if it was drawn by hand: points correct it, and"
+            " Enter replaces it. U",
+            review.refine,
         )
         self.delete = button("Delete (X)", "Take it out of the labels. X", review.delete)
         self.merge = button("Merge", "Make one object of the selected ones.", review.merge)
@@ -211,7 +223,7 @@ class ObjectsPanel(QWidget):
         self.new.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.renumber = button("Set", "Give the object this number.", self._on_renumber)
         section.add("Class", self.kind)
-        section.add_wide(self.open, self.delete)
+        section.add_wide(self.open, self.refine, self.delete)
         section.add_wide(self.merge, self.split)
         section.add_wide(self.shape, self.amount, self.apply)
         section.add_wide(QLabel("Number"), self.new, self.renumber)
@@ -296,7 +308,7 @@ class ObjectsPanel(QWidget):
         finally:
             self._showing = False
         some: tuple[QWidget, ...] = (self.delete, self.apply, self.kind)
-        single: tuple[QWidget, ...] = (self.open, self.new, self.renumber)
+        single: tuple[QWidget, ...] = (self.open, self.refine, self.new, self.renumber)
         for one in some:
             one.setEnabled(bool(chosen))
         for one in single:

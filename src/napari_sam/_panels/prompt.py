@@ -9,11 +9,17 @@ TOOLS: tuple[tuple[Tool, str, str], ...] = (
     ("positive", "+ Point", "Click on the object. Alt or Ctrl + click: a negative point. Key T."),
     ("negative", "- Point", "Click on what does not belong to the object. Key T."),
     ("box", "Box", "Drag a box around the object; several boxes are several objects."),
+    ("scribble", "+ Scribble", "Draw a line on the object. Alt or Ctrl: not the object. Key T."),
+    ("negative scribble", "- Scribble", "Draw a line on what does not belong to it. Key T."),
+    ("lasso", "Lasso", "Draw around the object, roughly; several are several objects."),
+    ("polygon", "Polygon", "Click from corner to corner around the object; double-click ends it."),
+    ("ellipse", "Ellipse", "Drag an ellipse over the object; several are several objects."),
 )
+ROWS = (slice(0, 3), slice(3, 5), slice(5, 8))  # of tools
 
 
 class PromptPanel(Section):
-    """Tools for points and boxes, undo, redo, clear."""
+    """Tools for all kinds of prompts, undo, redo, clear."""
 
     def __init__(self, session: Session) -> None:
         super().__init__("Prompts")
@@ -40,7 +46,8 @@ class PromptPanel(Section):
         )
         self.redo = button("Redo", "Do again what was undone. Ctrl+Shift+Z", session.redo)
         self.clear = button("Clear", "Drop all prompts. Escape", session.clear)
-        self.add_wide(side_by_side(*self.tools.values()))
+        for row in ROWS:
+            self.add_wide(side_by_side(*list(self.tools.values())[row]))
         self.add_wide(self.each)
         self.add_wide(self.hover)
         self.add_wide(self.undo, self.redo, self.clear)

@@ -100,7 +100,7 @@ def walk_from_seeds(image: ClassicalImage, positive: Mask, negative: Mask) -> Ma
 
     Of large images only every n-th row and column is walked over.
     """
-    seeds = np.zeros(image.grey.shape, np.int32)
+    seeds: NDArray[np.int32] = np.zeros(image.grey.shape, np.int32)
     seeds[positive] = 1
     seeds[negative] = 2
     if not negative.any():

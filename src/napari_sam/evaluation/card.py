@@ -1,10 +1,11 @@
 """The figures of a model card: marked regions, one a protocol, that only evaluations rewrite."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from napari_sam.errors import NapariSamError
+from napari_sam.evaluation.params import Protocol
 
 END = "<!-- /figures -->"
 _REGION = re.compile(r"<!-- figures: (\w+) -->.*?" + re.escape(END), re.DOTALL)
@@ -16,18 +17,34 @@ def regions_of(card: Path) -> tuple[str, ...]:
     Raises
     ------
     NapariSamError
-        The card cannot be read, has none, or one of them twice.
+        The card cannot be read, has none, one of them twice, or one of an unknown name.
     """
     try:
         names = _REGION.findall(card.read_text(encoding="utf-8"))
     except OSError as error:
         raise NapariSamError(f"{card} cannot be read: {error}") from error
-    if not names or len(set(names)) < len(names):
+    if not names or len(set(names)) < len(names) or not set(names) <= set(Protocol):
         raise NapariSamError(
             f"{card} must have one region for each protocol, {start('interactive')} to {END};"
-            f" found: {', '.join(names) or 'none'}."
+            f" found: {', '.join(names) or 'none'}; known: {', '.join(Protocol)}."
         )
     return tuple(names)
+
+
+def check_regions(card: Path, wanted: Iterable[str]) -> None:
+    """Refuse a card that has no region for one of the protocols.
+
+    Raises
+    ------
+    NapariSamError
+        Names the protocol and the marks.
+    """
+    missing = [name for name in wanted if name not in regions_of(card)]
+    if missing:
+        raise NapariSamError(
+            f"{card} has no place for the figures of '{missing[0]}': write"
+            f" {start(missing[0])} and {END} where they belong."
+        )
 
 
 def replace_figures(card: Path, figures: Mapping[str, str]) -> None:
@@ -45,12 +62,7 @@ def replace_figures(card: Path, figures: Mapping[str, str]) -> None:
     NapariSamError
         If the card has no region for one of them.
     """
-    missing = [name for name in figures if name not in regions_of(card)]
-    if missing:
-        raise NapariSamError(
-            f"{card} has no place for the figures of {missing[0]!r}: write"
-            f" {start(missing[0])} and {END} where they belong."
-        )
+    check_regions(card, figures)
 
     def rewrite(region: re.Match[str]) -> str:
         name = region.group(1)

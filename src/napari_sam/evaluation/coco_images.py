@@ -1,6 +1,7 @@
 """A COCO data set as a :class:`~napari_sam.evaluation.sources.Source`. Knows COCO's JSON."""
 
 import json
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,9 @@ def paint(annotations: list[dict[str, Any]], shape: tuple[int, int]) -> NDArray[
             code = coding.frPyObjects(outline, *shape)
         else:
             code = outline
-        masks.append(coding.decode(code).astype(bool))
+        with warnings.catch_warnings():  # pycocotools does not know numpy 2's copy keyword
+            warnings.simplefilter("ignore", DeprecationWarning)
+            masks.append(coding.decode(code).astype(bool))
     labels = np.zeros(shape, np.int32)
     for number, mask in enumerate(sorted(masks, key=np.count_nonzero, reverse=True), 1):
         labels[mask] = number

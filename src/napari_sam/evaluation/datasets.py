@@ -91,7 +91,8 @@ def select_items(
         for item in read_manifest(pack)["items"]
         if item.get("label")
         and item["axes"] in axes
-        and not item["image"].endswith((".zarr", ".nii.gz"))
+        and not item["image"].endswith(".nii.gz")
+        and not (pack / item["image"]).is_dir()  # a store, or a series of files
         and (
             not wanted
             or item["id"].casefold().startswith(wanted)

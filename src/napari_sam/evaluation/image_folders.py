@@ -4,7 +4,7 @@ Knows names and formats of files; knows nothing of what is done with the images.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -17,6 +17,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 MARKS = ("_label", "_labels", "_mask", "_masks")  # what a label image's name has more
 LABEL_FOLDERS = ("labels", "masks")
 UNKNOWN = "as given"  # how the labels of an own folder came about
+PACKED = (*IMAGES, ".zarr", ".nii", ".nii.gz")  # a pack may also have folders: DICOM, frames
 READABLE_AXES = frozenset("TCZYX")
 
 
@@ -87,8 +88,8 @@ def _unknown(name: str) -> dict[str, str]:
 
 def _is_readable(item: Item) -> bool:
     """Whether an entry has labels and its file is of a kind that is read."""
-    path = str(item["image"])
-    known = path.endswith((*IMAGES, ".zarr")) or bool(item.get("n_frames"))
+    path = PurePosixPath(item["image"])
+    known = not path.suffix or path.name.endswith(PACKED)
     return bool(item.get("label")) and known and set(item["axes"]) <= READABLE_AXES
 
 

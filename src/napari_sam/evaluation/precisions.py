@@ -1,6 +1,6 @@
 """How far the masks of a faster precision are from the exact ones.
 
-The command: ``python -m napari_sam.evaluation.precisions PACK``. Each object gets a click and a
+The command: ``python -m napari_sam.evaluation.precisions IMAGES``. Each object gets a click and a
 box; both models answer the same prompts. Knows packs, prompts and masks; measures no time.
 """
 
@@ -17,12 +17,14 @@ from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.core.runtime import Precision
 from napari_sam.evaluation.clicks import first_click, tight_box
-from napari_sam.evaluation.datasets import Sample, read_pack
-from napari_sam.evaluation.grids import EVERY_PLANE, say
+from napari_sam.evaluation.datasets import Sample
+from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.interactive import Segmenter, choose_objects
 from napari_sam.evaluation.metrics import iou
 from napari_sam.evaluation.params import EvaluationParams
+from napari_sam.evaluation.sources import Source, open_images
 
+PLANES = 5  # of a stack
 CLOSE = 0.95  # IoU that 99 % of the masks are to reach
 
 
@@ -67,24 +69,22 @@ def agree(
     return Agreement(tuple(ious), tuple((best == again.best()).tolist()))
 
 
-def agree_on_pack(
+def agree_on_all(
     exact: Segmenter,
     other: Segmenter,
-    pack: Path,
+    source: Source,
     params: EvaluationParams,
-    *,
-    datasets: tuple[str, ...] = (),
-    every_plane: int = EVERY_PLANE,
 ) -> Iterator[tuple[str, Agreement]]:
-    """Name of the data set and agreement, image by image.
+    """Name of the data set and agreement, plane by plane.
 
     Raises
     ------
     ImageError
-        The pack cannot be read.
+        An image cannot be read.
     """
-    for sample in read_pack(pack, datasets=datasets, every_plane=every_plane):
-        yield sample.dataset, agree(exact, other, sample, params)
+    for item in source.items:
+        for sample in source.planes(item, PLANES):
+            yield sample.dataset, agree(exact, other, sample, params)
 
 
 def row(name: str, found: Agreement) -> str:
@@ -99,14 +99,13 @@ def row(name: str, found: Agreement) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a table: a line a data set, and the total."""
     parser = argparse.ArgumentParser(prog="python -m napari_sam.evaluation.precisions")
-    parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
+    parser.add_argument("images", type=Path, help="labelled images, as for napari-sam evaluate")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--weights", type=Path, help="local file instead of the registered one")
     choices = [one for one in get_args(Precision) if one != "exact"]
     parser.add_argument("--precision", choices=choices, default="fast")
     parser.add_argument("--dataset", action="append", help="default: all; may be given again")
     parser.add_argument("--objects", type=int, default=10, help="of an image at most")
-    parser.add_argument("--every-plane", type=int, default=EVERY_PLANE, help="of stacks")
     options = parser.parse_args(arguments)
     exact, other = (
         load_predictor(options.model, weights=options.weights, precision=precision)
@@ -114,13 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     say(f"{exact.runtime.describe()} against {other.runtime.describe()}\n")
     by_dataset: dict[str, Agreement] = {}
-    for name, found in agree_on_pack(
+    for name, found in agree_on_all(
         exact,
         other,
-        options.pack,
+        open_images(options.images).only(tuple(options.dataset or ())),
         EvaluationParams(objects_per_image=options.objects),
-        datasets=tuple(options.dataset or ()),
-        every_plane=options.every_plane,
     ):
         by_dataset[name] = by_dataset.get(name, Agreement()) + found
     say("| data set | masks | mean IoU | IoU >= 0.95 | least | same choice of three |")

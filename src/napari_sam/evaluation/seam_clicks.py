@@ -20,6 +20,7 @@ from napari_sam.evaluation.cutting import (
     Given,
     crossing,
     cut,
+    pack_parser,
     pictures,
     smallest_tiles,
     whole_view,

@@ -124,6 +124,7 @@ def fine_tune(
         if trainer.step % params.validate_every == 0:
             yield Progress(progress.done, progress.total, "validating")
             judge.look()
+            trainer.save()
         if judge.misses >= params.patience:
             break
     if trainer.step % params.validate_every:
@@ -207,7 +208,8 @@ class _Judge:
             self._keep(before, {})
             return before
         self.best, self.best_step = Figures(**state["figures"]), state["step"]
-        self.misses = state["misses"]
+        seen = [json.loads(line)["step"] for line in self.log.read_text().splitlines()]
+        self.misses = sum(self.best_step < step <= self.trainer.step for step in seen)
         return Figures(**state["before"])
 
     def look(self) -> None:
@@ -242,7 +244,6 @@ class _Judge:
                 "before": state["before"],
                 "figures": asdict(figures),
                 "step": self.best_step,
-                "misses": self.misses,
                 "weights": weights,
             },
         )

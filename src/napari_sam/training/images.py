@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 
 from napari_sam.errors import TrainingError
-from napari_sam.evaluation.datasets import Sample, read_pack
+from napari_sam.evaluation.datasets import Sample
+from napari_sam.evaluation.sources import open_images
 from napari_sam.training.bundle import read_bundle
 
 # Share of the real crops by modality; the rest is spread over whatever else the packs hold.
@@ -20,7 +21,7 @@ MODALITY_SHARES = {
     "phase-contrast": 0.11,
     "SEM": 0.09,
 }
-EVERY_PLANE = 8  # of stacks: neighbours are nearly the same picture
+MOST_PLANES = 16  # of a stack: neighbours are nearly the same picture
 SKIPPED_MODALITIES = {"fundus"}  # vessel trees are not objects that a click names
 
 
@@ -110,16 +111,22 @@ class TrainingImages:
 
 
 def read_labelled(path: Path) -> Iterator[Sample]:
-    """Labelled planes of a pack or a bundle.
+    """Labelled planes of a folder, an OME-Zarr, a COCO file, a pack or a bundle.
 
     Raises
     ------
-    NapariSamError
-        It is neither, or something in it cannot be read.
+    ImageError
+        It is none of these, nothing in it is labelled, or image and labels do not fit together:
+        see :func:`~napari_sam.evaluation.sources.open_images`.
+    TrainingError
+        A damaged bundle.
     """
     if path.suffix == ".zip":
-        return read_bundle(path)
-    return read_pack(path, every_plane=EVERY_PLANE)
+        yield from read_bundle(path)
+        return
+    source = open_images(path)
+    for item in source.items:
+        yield from source.planes(item, MOST_PLANES)
 
 
 def _by_hand(sample: Sample) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Mask, Region, Size, shift
+from napari_sam.core.strokes import Sketch
 from napari_sam.errors import PromptError
 from napari_sam.progress import Progress
 from napari_sam.volume.crops import (
@@ -31,6 +32,7 @@ from napari_sam.volume.image import Plane
 from napari_sam.volume.tiles import Tile
 
 if TYPE_CHECKING:
+    from napari_sam.core.frame import Frame
     from napari_sam.core.predictor import MaskPrediction
 
 __all__ = ["Answer", "solve"]
@@ -90,6 +92,7 @@ def solve(
     *,
     multimask: bool,
     zoom: tuple[float, float] = (1.0, 1.0),
+    sketches: Sequence[Sketch] = (),
     again: bool = True,
 ) -> Generator[Progress, None, list[Answer]]:
     """Find the masks of prompts on a plane. A job: closing it gives up between two looks.
@@ -106,6 +109,8 @@ def solve(
         Three candidates an object, or one.
     zoom
         Pixels of the finest level for each pixel of the embedder's image, along y and x.
+    sketches
+        A mask prompt for each object, in the same pixels as the prompts; or none.
     again
         Whether what a tile cuts is looked at again; False is what a naive program does.
 
@@ -121,12 +126,13 @@ def solve(
     NapariSamError
         From reading or encoding.
     """
-    extents = [_in_tiles(extent_of(prompts, i), zoom) for i in range(prompts.n_objects)]
+    asked = _Asked(prompts, tuple(sketches), multimask)
+    extents = [_in_tiles(asked.extent(i), zoom) for i in range(prompts.n_objects)]
     looks = dict(enumerate(_first(embedder, plane, extent) for extent in extents))
     answers: dict[int, Answer] = {}
     for number in range(MOST_LOOKS):
         step = Progress(number, MOST_LOOKS, _SAYS[min(number, 1)])
-        found = yield from _decode(embedder, plane, prompts, looks, multimask, zoom, step)
+        found = yield from _decode(embedder, plane, asked, looks, zoom, step)
         answers |= found
         if not again:
             break
@@ -208,9 +214,8 @@ def _growing(look: _Look) -> bool:
 def _decode(
     embedder: Embedder,
     plane: Plane,
-    prompts: Prompts,
+    asked: "_Asked",
     looks: dict[int, _Look],
-    multimask: bool,
     zoom: tuple[float, float],
     step: Progress,
 ) -> Generator[Progress, None, dict[int, Answer]]:
@@ -230,8 +235,8 @@ def _decode(
         embedding = as_size(seen, size)
         for start in range(0, len(indices), AT_ONCE):
             some = indices[start : start + AT_ONCE]
-            local = _local(prompts, some, region, whole_plane)
-            prediction = predictor.decode(embedding, local, multimask=multimask)
+            local = asked.local(some, region, embedding.frame)
+            prediction = predictor.decode(embedding, local, multimask=asked.multimask)
             for place, index in enumerate(some):
                 answer = Answer(prediction, place, region, whole=True)
                 _, part = answer.patch()
@@ -239,26 +244,38 @@ def _decode(
     return found
 
 
-def _local(
-    prompts: Prompts, indices: Sequence[int], region: Region, plane: tuple[int, int]
-) -> Prompts:
-    """Some of the objects in pixels of a region; points beside it fall away."""
-    corner = np.array([region[0].start, region[1].start], np.float32)
-    size = np.array([part.stop - part.start for part in region], np.float32)
-    given: dict[str, NDArray[Any]] = {}
-    rows = list(indices)
-    if prompts.points is not None and prompts.point_labels is not None:
-        points = prompts.points[rows] - corner
-        outside = np.any((points < -0.5) | (points > size - 0.5), -1)
-        given["points"] = np.where(outside[..., None], 0, points)
-        given["point_labels"] = np.where(outside, -1, prompts.point_labels[rows])
-    if prompts.boxes is not None:
-        given["boxes"] = prompts.boxes[rows] - np.tile(corner, 2)
-    if prompts.mask_logits is not None:
-        if prompts.mask_logits.shape[1:] != plane:
-            raise PromptError("in tiles a mask prompt must have the size of the plane.")
-        given["mask_logits"] = prompts.mask_logits[(rows, *region)]
-    return Prompts(**given)
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """All that is asked of the model, in pixels of the plane."""
+
+    prompts: Prompts
+    sketches: tuple[Sketch, ...]
+    multimask: bool
+
+    def extent(self, index: int) -> Extent:
+        """What an object is known to reach."""
+        return extent_of(self.prompts, index, self.sketches[index] if self.sketches else None)
+
+    def local(self, indices: Sequence[int], region: Region, frame: "Frame") -> Prompts:
+        """Some of the objects in pixels of a region; points beside it fall away."""
+        prompts, rows = self.prompts, list(indices)
+        if prompts.mask_logits is not None:
+            raise PromptError("in tiles a mask prompt is given as a sketch, not as logits.")
+        first = (region[0].start, region[1].start)
+        corner = np.array(first, np.float32)
+        size = np.array([part.stop - part.start for part in region], np.float32)
+        given: dict[str, NDArray[Any]] = {}
+        if prompts.points is not None and prompts.point_labels is not None:
+            points = prompts.points[rows] - corner
+            outside = np.any((points < -0.5) | (points > size - 0.5), -1)
+            given["points"] = np.where(outside[..., None], 0, points)
+            given["point_labels"] = np.where(outside, -1, prompts.point_labels[rows])
+        if prompts.boxes is not None:
+            given["boxes"] = prompts.boxes[rows] - np.tile(corner, 2)
+        if self.sketches:
+            drawn = [self.sketches[row].moved(*first).logits(frame) for row in rows]
+            given["mask_logits"] = np.stack(drawn)
+        return Prompts(**given)
 
 
 def _in_tiles(extent: Extent, zoom: tuple[float, float]) -> Extent:

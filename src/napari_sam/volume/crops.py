@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Region, Size
+from napari_sam.core.strokes import Sketch
 from napari_sam.errors import PromptError
 from napari_sam.volume.image import Plane
 from napari_sam.volume.tiles import Tile, TileGrid
@@ -35,8 +36,8 @@ class Extent(NamedTuple):
         return ((self.y0 + self.y1) / 2, (self.x0 + self.x1) / 2)
 
 
-def extent_of(prompts: Prompts, index: int) -> Extent:
-    """What object ``index`` of the prompts is known to reach: its positive points and its box.
+def extent_of(prompts: Prompts, index: int, sketch: Sketch | None = None) -> Extent:
+    """What object ``index`` of the prompts is known to reach: positive points, box, mask prompt.
 
     Raises
     ------
@@ -49,6 +50,8 @@ def extent_of(prompts: Prompts, index: int) -> Extent:
     if prompts.points is not None and prompts.point_labels is not None:
         on_it = prompts.points[index][prompts.point_labels[index] == 1]
         corners += np.asarray(on_it, np.float64).tolist()
+    if sketch is not None:
+        corners += sketch.corners().tolist()
     if not corners:
         raise PromptError("in tiles an object needs a point on it or a box; got neither.")
     low, high = np.min(corners, 0), np.max(corners, 0)

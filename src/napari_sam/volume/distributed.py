@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from napari_sam.volume.work import Work
 
 try:
     import distributed
+    from distributed.comm.core import CommClosedError
 except ImportError as error:
     raise missing_extra("Many machines", "dask", "distributed") from error
 
@@ -73,7 +75,7 @@ class ClusterRunner:
         missing = deque(np.flatnonzero(~store.done()).tolist())
         finished = total - len(missing)
         yield Progress(finished, total, "tiles done")
-        running: dict[distributed.Future, int] = {}
+        running: dict[distributed.Future[Any], int] = {}
         hand_out = self._hand_out(work, store)
         try:
             while missing or running:
@@ -93,7 +95,7 @@ class ClusterRunner:
 
     def _hand_out(
         self, work: Work, store: TileStore
-    ) -> Callable[[deque[int], dict["distributed.Future", int]], int]:
+    ) -> Callable[[deque[int], dict["distributed.Future[Any]", int]], int]:
         """Gives workers what they can take; answers how many there are."""
         run = uuid.uuid4().hex[:8]  # keys of another run may be known to the scheduler
         task = partial(_tile, work, str(store.path.resolve()))
@@ -105,7 +107,7 @@ class ClusterRunner:
             )
         counted, threads = 0.0, 0
 
-        def hand_out(missing: deque[int], running: dict["distributed.Future", int]) -> int:
+        def hand_out(missing: deque[int], running: dict["distributed.Future[Any]", int]) -> int:
             nonlocal counted, threads
             if time.monotonic() - counted > LOOK_S or not threads:
                 threads, counted = self._workers(), time.monotonic()
@@ -124,7 +126,9 @@ class ClusterRunner:
         except (OSError, ValueError, AttributeError) as error:
             raise _gone(error) from error
 
-    def _ended(self, running: Iterable["distributed.Future"]) -> "list[distributed.Future]":
+    def _ended(
+        self, running: Iterable["distributed.Future[Any]"]
+    ) -> "list[distributed.Future[Any]]":
         """Those that are over, after waiting a while for the first of them."""
         futures = list(running)
         if not futures:
@@ -200,7 +204,7 @@ def _tile(work: Work, path: str, index: int) -> str | NapariSamError | None:
     return message
 
 
-def _outcome(future: "distributed.Future", store: TileStore, index: int) -> str | None:
+def _outcome(future: "distributed.Future[Any]", store: TileStore, index: int) -> str | None:
     """What became of a tile; None where another process is about to make it."""
     try:
         answer: str | NapariSamError | None = future.result()
@@ -208,7 +212,7 @@ def _outcome(future: "distributed.Future", store: TileStore, index: int) -> str 
         deaths, last = error.allowed_failures + 1, error.last_worker.address
         store.fail(index, f"{deaths} workers died of it, the last one at {last}: out of memory?")
         return f"{store.manifest.grid.tile(index).key} failed"
-    except (CancelledError, distributed.comm.CommClosedError) as error:
+    except (CancelledError, CommClosedError) as error:
         raise _gone(error) from error
     except OSError:
         raise

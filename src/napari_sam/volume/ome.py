@@ -174,9 +174,24 @@ class LabelImage:
 
     def finish(self, count: int) -> None:
         """List it among the labels of the image, and call it complete with so many objects."""
-        _list_name(self.path.parent, self.path.name)  # before: what is complete is not looked at
+        list_name(self.path.parent, self.path.name)  # before: what is complete is not looked at
         stored = provenance(self.path) or {}
         self._group.attrs[ATTRIBUTE] = {**stored, "complete": True, "objects": count}
+
+    def describe(self, label: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+        """Keep colours and properties in ``image-label``, and attributes of other names.
+
+        Parameters
+        ----------
+        label
+            ``colors`` and ``properties``, as OME-Zarr has them.
+        others
+            Attributes of the group; plain values.
+        """
+        attributes: Any = self._group.attrs.asdict()
+        ome = attributes.get("ome", attributes)
+        ome["image-label"] = {**ome["image-label"], **label}
+        self._group.attrs.update({**attributes, **others})
 
     def _index(self, plane: Plane, rows: slice, columns: slice) -> tuple[Any, ...]:
         wanted: dict[str, Any] = {"t": plane[0], "z": plane[1], "y": rows, "x": columns}
@@ -333,7 +348,8 @@ def _dump(model: Any) -> dict[str, Any]:
     return plain
 
 
-def _list_name(labels: Path, name: str) -> None:
+def list_name(labels: Path, name: str) -> None:
+    """Name a label image in the folder ``labels`` of an image, if it is not there already."""
     import zarr
 
     group = zarr.open_group(labels, mode="r+")

@@ -245,7 +245,7 @@ def _stitch(
     objects = []
     for number, plane in enumerate(grid.planes):
         yield Progress(number, total, "finding objects across seams")
-        objects.append(find_objects(grid, plane, read))
+        objects.append(find_objects(grid, plane, read, named="prompts" in store.manifest.params))
     areas, overlaps = yield from _measure(grid, objects, read, params, total)
     tables, count = link_planes(areas, overlaps, params)
     dtype = "uint32" if count < 2**32 else "uint64"

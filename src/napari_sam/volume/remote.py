@@ -53,7 +53,7 @@ def open_remote_file(address: str, closing: ExitStack) -> Any:
     except ImportError as error:
         raise missing_extra("Images at addresses", "fsspec", "remote") from error
     except FileNotFoundError as error:
-        raise ImageError(f"There is no file {address}.") from error
+        raise ImageError(f"There is no file {address}, or its server does not answer.") from error
     except ValueError as error:
         raise _unknown(address, error) from error
     return file

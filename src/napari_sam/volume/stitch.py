@@ -69,7 +69,9 @@ class _Seen:
     cut: NDArray[np.bool_]  # by the edge of the read region, where the plane goes on
 
 
-def find_objects(grid: TileGrid, plane: Plane, read: ReadLabels) -> PlaneObjects:
+def find_objects(
+    grid: TileGrid, plane: Plane, read: ReadLabels, *, named: bool = False
+) -> PlaneObjects:
     """Find out which labels of a plane's tiles are one object, and who shows it.
 
     Parameters
@@ -78,6 +80,8 @@ def find_objects(grid: TileGrid, plane: Plane, read: ReadLabels) -> PlaneObjects
         The tiles.
     read
         Gives the labels of a tile's read region.
+    named
+        The objects were asked for by prompts, each in one tile: rule 3 does not hold for them.
     """
     tiles = list(grid.on(plane))
     seen = [_look(grid, tile, read(tile)) for tile in tiles]
@@ -88,7 +92,7 @@ def find_objects(grid: TileGrid, plane: Plane, read: ReadLabels) -> PlaneObjects
         pairs.append(_partners(tile, other, read) + offsets)
     partners = np.concatenate(pairs)
     group = components(int(first[-1]), partners[:, 0], partners[:, 1])
-    return _decide(seen, first, group)
+    return _decide(seen, first, group, named)
 
 
 def paint(
@@ -158,7 +162,7 @@ def _partners(tile: Tile, other: Tile, read: ReadLabels) -> Numbers:
     return np.stack([same.first, same.second], 1)
 
 
-def _decide(seen: list[_Seen], first: Numbers, group: Numbers) -> PlaneObjects:
+def _decide(seen: list[_Seen], first: Numbers, group: Numbers, named: bool) -> PlaneObjects:
     """Rules 2 and 3 of the module's docstring."""
     area, own, most = (
         np.concatenate([getattr(one, name) for one in seen]) for name in ("area", "own", "most")
@@ -176,7 +180,7 @@ def _decide(seen: list[_Seen], first: Numbers, group: Numbers) -> PlaneObjects:
     best = np.zeros(len(area), bool)
     best[order[np.r_[np.diff(group[order]) != 0, True]]] = True
     alone = members[group] == 1
-    answers = ~alone | (own >= most)
+    answers = ~alone | (own >= most) | named
     painted = np.zeros(len(area), np.uint8)
     painted[real & (seen_whole[group] | alone) & best & answers] = WHOLE
     painted[real & ~seen_whole[group] & ~alone] = OWN_PART

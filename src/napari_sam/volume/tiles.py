@@ -132,6 +132,12 @@ class TileGrid:
         number = plane[0] * self.shape[1] + plane[1]
         return self.tile((number * rows + cell[0]) * columns + cell[1])
 
+    def holding(self, plane: Plane, point: tuple[float, float]) -> Tile:
+        """The tile in whose write region a point (y, x) of a plane lies; the nearest of others."""
+        pairs = zip(point, self.write_size, self.cells, strict=True)
+        row, column = (min(max(int(at // size), 0), count - 1) for at, size, count in pairs)
+        return self.at(plane, (row, column))
+
     def on(self, plane: Plane) -> Iterator[Tile]:
         """The tiles of a plane, row by row."""
         rows, columns = self.cells

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_sam.core.predictor import ImageEmbedding, MaskPrediction
     from napari_sam.core.prompts import Prompts
 
-__all__ = ["EmbedWork", "SegmentWork", "Work", "read_embedding"]
+__all__ = ["EmbedWork", "SegmentWork", "Work", "kept_embedding", "read_embedding"]
 
 Result = dict[str, NDArray[Any]]
 
@@ -97,17 +97,22 @@ class SegmentWork:
             return {"labels": np.zeros(size, np.uint32)}
         predictor: EncodesAndDecodes = self.model.load()
         if self.embeddings is not None:
-            predictor = _Known(predictor, self._embedding(tile, predictor))
+            embed = EmbedWork(self.image, self.intensity, self.model)
+            predictor = _Known(predictor, kept_embedding(embed, self.embeddings, tile))
         records = finish(generate(picture, predictor, self.params, intensity="as_is"))
         return {"labels": records_to_labels(records, size, least_area=self.min_area)}
 
-    def _embedding(self, tile: Tile, predictor: object) -> "ImageEmbedding":
-        """As the store has it, also when it was just made: else a resumed run would differ."""
-        store = reopen(str(self.embeddings))
-        if not store.is_done(tile.index):
-            store.write(tile.index, EmbedWork(self.image, self.intensity, self.model)(tile))
-        device = getattr(getattr(predictor, "runtime", None), "device", "cpu")
-        return read_embedding(store, tile.index, device=device)
+
+def kept_embedding(work: EmbedWork, path: str, tile: Tile) -> "ImageEmbedding":
+    """A tile's embedding as the store at ``path`` has it, which gets it if it has not.
+
+    Also one that was just made is read again: else a resumed run would differ.
+    """
+    store = reopen(path)
+    if not store.is_done(tile.index):
+        store.write(tile.index, work(tile))
+    device = getattr(getattr(work.model.load(), "runtime", None), "device", "cpu")
+    return read_embedding(store, tile.index, device=device)
 
 
 def read_embedding(

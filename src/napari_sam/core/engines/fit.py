@@ -10,6 +10,7 @@ from napari_sam.core.modeling.micro_encoder import MicroEncoder
 from napari_sam.core.packed_decoder import pack_mask_decoder
 from napari_sam.core.packed_micro import pack_micro
 from napari_sam.core.packed_micro_encoder import pack_micro_encoder
+from napari_sam.core.packed_tiny_vit import pack_tiny_vit
 from napari_sam.core.packed_vit import PackedViT, pack_image_encoder
 from napari_sam.core.registry import ModelSpec
 from napari_sam.core.runtime import Runtime
@@ -44,8 +45,8 @@ def fit_image_encoder(model: nn.Module, spec: ModelSpec, runtime: Runtime) -> No
     spec
         Its sizes: a model with one canvas is compiled at once.
     runtime
-        PyTorch on a CPU takes the packed encoder of a ViT or of the bundled model, on a GPU the
-        fused one of a ViT; OpenVINO and ONNX Runtime take any.
+        PyTorch on a CPU takes the packed encoder of each kind, on a GPU the fused one of a ViT;
+        OpenVINO and ONNX Runtime take any.
 
     Raises
     ------
@@ -64,6 +65,7 @@ def fit_image_encoder(model: nn.Module, spec: ModelSpec, runtime: Runtime) -> No
         )
     elif runtime.device.type == "cpu":
         pack_image_encoder(model, dtype=runtime.dtype)
+        pack_tiny_vit(model, dtype=runtime.dtype)
         if isinstance(model.image_encoder, MicroEncoder):
             pack_micro_encoder(model.image_encoder, dtype=runtime.dtype)
     else:

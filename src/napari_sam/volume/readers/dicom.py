@@ -162,7 +162,7 @@ def _dtype(slices: list[_Slice]) -> np.dtype[Any]:
 def _reader(
     slices: list[_Slice], lengths: dict[str, int], first: list[str], dtype: np.dtype[Any]
 ) -> Any:
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     @lru_cache(maxsize=_KEPT)
     def whole(number: int) -> NDArray[Any]:
