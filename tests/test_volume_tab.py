@@ -410,3 +410,21 @@ def test_what_was_kept_comes_back_after_a_crash_object_by_object(
     again.keeper.request_restore()
     qtbot.waitUntil(lambda: "Restored" in again.session.message, timeout=LONG_MS)
     assert (np.asarray(array[:]) == before).all() and before.any()
+
+
+def test_pixels_that_were_replaced_are_looked_at_anew(qtbot, open_dock):
+    data, truth = drawn((2, 200, 180), 10)
+    dock = open_dock(data=data)
+    label = largest(truth, 0)
+    y, x = deepest(truth, 0, label)
+    click(qtbot, dock, 0, y, x)
+    assert not (dock.volume.source.folder / "embeddings-tiny").exists()  # there is no file
+    moved = np.roll(data, 40, 2)
+    dock._binding.image.data = moved
+    dock.session.clear()
+    click(qtbot, dock, 0, y, (x + 40) % 180)
+    patch = dock.session.preview[0]
+    assert patch.mask.sum() > 0
+    (top, left), (height, width) = patch.offset, patch.mask.shape
+    seen = moved[0, top : top + height, left : left + width]
+    assert len(np.unique(seen[patch.mask])) == 1 and (seen[patch.mask] > 0).all()

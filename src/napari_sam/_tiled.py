@@ -70,7 +70,8 @@ class TilePool:
 
         job = job_of(setup, self.load)
         settings = setup.settings
-        folder = setup.source.folder / f"embeddings-{setup.model.name}" if settings.keep else None
+        kept = settings.keep and setup.source.in_file
+        folder = setup.source.folder / f"embeddings-{setup.model.name}" if kept else None
         made = Embedder(job, folder, dtype=settings.dtype)
         if folder is not None:
             try:

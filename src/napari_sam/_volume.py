@@ -144,6 +144,7 @@ class Volume:
         self.show_map = True
         self.kept_in = ""  # folder of the labels that are drawn on
         self.view: Callable[[], Region | None] = lambda: None
+        self.find_source: Callable[[], VolumeSource | None] = lambda: self.source
         self._started, self._first = 0.0, 0
         session.model_changed.connect(self.changed.emit)
 
@@ -198,7 +199,11 @@ class Volume:
         return self._setup(plane) if self.tiled else None
 
     def _setup(self, plane: Plane | None) -> TileSetup | None:
-        if self.source is None or plane is None:
+        if plane is None:
+            return None
+        if self.source is not None and plane.key[:3] != self.source.key:  # type: ignore[index]
+            self.source = self.find_source()  # its pixels were replaced or edited
+        if self.source is None:
             return None
         place = self.source.at(plane)
         if place is None:  # another view than y, x

@@ -39,6 +39,8 @@ class VolumeSource:
         Which channel of the file the layer shows, where it shows one of several.
     folder
         For tiles, beside the image.
+    in_file
+        Whether the image has a file; what the model has seen of others is not kept on disk.
     """
 
     key: Hashable
@@ -48,6 +50,7 @@ class VolumeSource:
     numbers: tuple[int, ...]
     channel: int | None
     folder: Path
+    in_file: bool = True
 
     @property
     def size(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ Knows napari's layers and the session; knows no Qt. What must not happen in the 
 event (adding a layer while one is added) goes through ``later``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -171,12 +171,7 @@ class Binding:
 
     def has_pixels_of(self, plane: Plane) -> bool:
         """Whether the image still has the pixels that a plane was made of."""
-        image = self._image
-        if image is None:
-            return False
-        data = image.data[0] if image.multiscale else image.data
-        now = (image.unique_id, id(data), self._revision)
-        return bool(plane.key[:3] == now)  # type: ignore[index]
+        return bool(plane.key[:3] == self.pixels)  # type: ignore[index]
 
     def place_on(self, plane: Plane, position: Sequence[float]) -> tuple[float, float] | None:
         """(y, x) on a plane of the image of a position in the viewer; None: on another plane."""
@@ -198,6 +193,15 @@ class Binding:
     def image(self) -> Image | None:
         """The image layer that is worked on."""
         return self._image
+
+    @property
+    def pixels(self) -> tuple[Hashable, ...]:
+        """What tells the pixels of the image from others, also from its own before an edit."""
+        image = self._image
+        if image is None:
+            return ()
+        data = image.data[0] if image.multiscale else image.data
+        return (image.unique_id, id(data), self._revision)
 
     def own(self, role: str) -> Layer | None:
         """Our layer of this role, if it is there."""

@@ -3,6 +3,7 @@
 Beside the binding, which owns the image and the output layer. Knows no Qt.
 """
 
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,10 @@ class VolumeLayers:
 
     def __init__(self, viewer: Any, binding: Binding, volume: Volume) -> None:
         self._viewer, self._binding, self._volume = viewer, binding, volume
-        self._image: Image | None = None
         self._paint = PaintWindow(viewer, binding, volume)
         binding.makers["tiles"] = make_tile_map
         binding.make_output = self._make_output
-        volume.view = self.view
+        volume.view, volume.find_source = self.view, self._find_source
         volume.map_changed.connect(self._on_map)
         volume.open_requested.connect(self._on_open)
         volume.paint_requested.connect(self._paint.open)
@@ -59,10 +59,13 @@ class VolumeLayers:
         self._paint.close()
 
     def _on_layers(self, _: object = None) -> None:
+        known = self._volume.source
+        if (() if known is None else known.key) != self._binding.pixels:
+            self._volume.set_source(self._find_source())
+
+    def _find_source(self) -> VolumeSource | None:
         image = self._binding.image
-        if image is not self._image:
-            self._image = image
-            self._volume.set_source(None if image is None else source_of(image))
+        return None if image is None else source_of(image, self._binding.pixels)
 
     def _on_plane(self, event: Any = None) -> None:
         if self._volume.tiled:
@@ -115,11 +118,10 @@ class VolumeLayers:
             self._volume.session.say(f"The labels cannot be shown: {error}")
 
 
-def source_of(image: Image) -> VolumeSource | None:
+def source_of(image: Image, key: Hashable) -> VolumeSource | None:
     """Where the pixels of an image layer are; None for what is no volume of planes."""
     origin = image.metadata.get(FILE, {})
     levels = tuple(image.data) if image.multiscale else (image.data,)
-    key = (image.unique_id, id(levels[0]))
     known = planes.source_of(image)
     folder = known.folder()
     if "levels" in origin:
@@ -131,7 +133,7 @@ def source_of(image: Image) -> VolumeSource | None:
     axes = _letters(image, levels[0].shape)
     if not axes:
         return None
-    return VolumeSource(key, levels, axes, None, (), None, folder)
+    return VolumeSource(key, levels, axes, None, (), None, folder, in_file=bool(known.path))
 
 
 def _letters(image: Image, shape: tuple[int, ...]) -> str:
