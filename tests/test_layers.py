@@ -8,6 +8,7 @@ from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_sam import _chunked_labels
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._layers import drawings, output, planes, preview, prompts
@@ -324,7 +325,7 @@ def test_the_output_takes_the_space_of_the_image():
 
 
 def test_a_very_large_output_uses_no_memory(monkeypatch):
-    monkeypatch.setattr(output, "LARGEST_IN_MEMORY", 1000)
+    monkeypatch.setattr(_chunked_labels, "LARGEST_IN_MEMORY", 1000)
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((5, 40, 50), np.uint8))
     labels = output.make_output(image)
