@@ -11,6 +11,7 @@ from napari_sam.core.architecture import MicroConfig, SamConfig, ViTConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.training.distributed import join_ranks
+from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
 from napari_sam.training.params import CropShape, TrainParams
 
@@ -52,19 +53,14 @@ PARAMS = TrainParams(
     checkpoint_seconds=1e9,
     workers=0,
     device="cpu",
+    synthetic_share=0.0,  # the first drawn scene of a process takes seconds
+    copy_paste=0.0,
 )
 
 
 def make_trainer(folder: Path, **changes: object) -> Trainer:
     torch.manual_seed(0)
     return Trainer(MicroSam(SMALL), replace(PARAMS, **changes), folder)
-
-
-def advance(trainer: Trainer, steps: int, images: object = None) -> None:
-    running = trainer.run(images)  # type: ignore[arg-type]
-    for _ in range(steps):
-        next(running)
-    running.close()
 
 
 def drawn_sample(name: str = "drawn", modality: str = "fluorescence", side: int = 96) -> Sample:
@@ -75,11 +71,21 @@ def drawn_sample(name: str = "drawn", modality: str = "fluorescence", side: int 
     return Sample(name, modality, "drawn", picture, labels, {"gt_origin": "manual"})
 
 
+IMAGES = TrainingImages.from_samples([drawn_sample()])
+
+
+def advance(trainer: Trainer, steps: int) -> None:
+    running = trainer.run(IMAGES)
+    for _ in range(steps):
+        next(running)
+    running.close()
+
+
 if __name__ == "__main__":  # python -m tests.training.small FOLDER KEY=VALUE ...
     torch.set_num_threads(1)
     join_ranks()
     changes = {key: int(value) for key, value in (a.split("=") for a in sys.argv[2:])}
     trainer = make_trainer(Path(sys.argv[1]), precision="float32", log_every=1, **changes)
     print("ready", trainer.step, flush=True)
-    for _ in trainer.run(None):
+    for _ in trainer.run(IMAGES):
         print(trainer.step, flush=True)

@@ -57,6 +57,15 @@ def test_nothing_to_learn_from_is_said():
         LabelledCrops(TrainingImages.from_samples([blank]), params).make(np.random.default_rng(0))
 
 
+def test_drawn_scenes_and_pasted_objects_make_batches():
+    params = TrainParams(synthetic_share=0.5, copy_paste=1.0, crops=(CropShape(64, 2, 3, 1.0),))
+    crops = LabelledCrops(TrainingImages.from_samples([drawn_sample()]), params)
+    first, again = (crops.make(np.random.default_rng(1)) for _ in range(2))
+    assert first.images.shape == (2, 3, 64, 64) and first.labels.shape == (2, 16, 16)
+    assert len(first.owner) == len(first.masks) and first.masks.flatten(1).any(1).all()
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
 def test_pasted_objects_cover_what_was_there():
     rng = np.random.default_rng(0)
     picture, other = torch.zeros(3, 32, 32), torch.full((3, 32, 32), 200.0)

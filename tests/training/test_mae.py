@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.modeling.sam import build_sam
@@ -59,7 +60,9 @@ def test_a_run_starts_from_the_exported_encoder(tmp_path: Path, monkeypatch, cap
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     run, file = tmp_path / "run", tmp_path / "encoder.safetensors"
     settings = ["--steps=1", "--workers=0", "--crops=32x1x1", "--log-every=1", "--device=cpu"]
-    command_pretrain.pretrain([str(run), *settings], prog="pretrain")
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(tmp_path / "a.png")
+    images = ["--images", str(tmp_path / "a.png"), "--synthetic-share=0"]
+    command_pretrain.pretrain([str(run), *settings, *images], prog="pretrain")
     assert '"step": 1' in capsys.readouterr().out
     command_pretrain.pretrain([str(run), "--export", str(file)], prog="pretrain")
     torch.manual_seed(5)
@@ -75,8 +78,6 @@ def test_a_run_starts_from_the_exported_encoder(tmp_path: Path, monkeypatch, cap
 
 
 def test_pictures_of_files_and_folders(tmp_path: Path):
-    from PIL import Image
-
     Image.fromarray(np.zeros((20, 30), np.uint8)).save(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", np.random.default_rng(0).random((24, 40, 40)))
     (tmp_path / "notes.txt").write_text("no image")
