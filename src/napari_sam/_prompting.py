@@ -116,6 +116,7 @@ class Prompting(Workplace):
                     placed.prompts,
                     note,
                     placed.sketches,
+                    placed.twice,
                 )
             )
 
