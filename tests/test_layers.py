@@ -8,6 +8,7 @@ from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_sam import _chunked_labels
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._layers import drawings, output, planes, preview, prompts
@@ -324,7 +325,7 @@ def test_the_output_takes_the_space_of_the_image():
 
 
 def test_a_very_large_output_uses_no_memory(monkeypatch):
-    monkeypatch.setattr(output, "LARGEST_IN_MEMORY", 1000)
+    monkeypatch.setattr(_chunked_labels, "LARGEST_IN_MEMORY", 1000)
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((5, 40, 50), np.uint8))
     labels = output.make_output(image)
@@ -809,6 +810,52 @@ def test_the_dock_closed_leaves_labels_only():
     desk.viewer.layers.remove("image")
     desk.viewer.add_image(np.zeros((40, 50)))
     assert len(desk.viewer.layers) == 2
+
+
+def test_another_array_of_the_same_shape_is_a_step_like_a_stroke():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.has_output()
+    new = desk.labels.data.copy()
+    new[3:6, 3:6] = 4
+    desk.labels.data = new
+    assert desk.session.document.objects[4].area == 9
+    desk.session.undo()
+    assert not desk.labels.data.any()
+    desk.session.redo()
+    assert (desk.labels.data == 4).sum() == 9
+
+
+def test_an_array_of_another_shape_is_another_output():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.has_output()
+    output_layer = desk.labels
+    output_layer.data = np.ones((7, 7), np.uint8)
+    assert desk.session.document.labels is None
+    assert "does not have the pixels" in desk.session.message
+    assert not desk.session.has_output()
+    output_layer.data = np.full((40, 50), 5, np.uint8)
+    assert desk.session.has_output()
+    assert list(desk.session.document.objects) == [5]
+
+
+def test_a_transposed_view_is_the_same_image():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.viewer.dims.transpose()
+    assert desk.session.plane.axes == (0, 1)
+    desk.click(10, 30)
+    desk.session.commit()
+    assert desk.labels.data[10, 30] == 1
+
+
+def test_many_pixels_are_written_past_naparis_history():
+    labels = Labels(np.zeros((600, 700), np.uint32))
+    taken = output.LayerLabels(labels)
+    everything = (slice(0, 600), slice(0, 700))
+    taken.write(everything, np.full((600, 700), 8, np.uint32))
+    assert (labels.data == 8).all()
+    assert taken.highest() == 8
+    taken.write(everything, np.full((600, 700), 8, np.uint32))  # nothing to do
+    assert not labels._undo_history
 
 
 # --- channels, drawings -----------------------------------------------------------------------

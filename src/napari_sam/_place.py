@@ -159,7 +159,7 @@ class _Found:
             self._elsewhere += 1
             return
         for axis in reversed(hidden):
-            pixels = pixels.take(plane.index[axis] - starts[axis], axis)
+            pixels = np.asarray(pixels.take(plane.index[axis] - starts[axis], axis))
         if pixels.any():
             y, x = (starts[axis] for axis in plane.axes)
             ys, xs = np.nonzero(pixels.any(1))[0] + y, np.nonzero(pixels.any(0))[0] + x

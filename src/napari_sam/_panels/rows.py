@@ -70,15 +70,38 @@ def column(*widgets: QWidget) -> QWidget:
 
 
 class Combo(QComboBox):
-    """A combo of (value, text) that may be narrower than its longest text."""
+    """A combo of (value, text) that may be narrower than its longest text.
 
-    def __init__(self, tooltip: str, on_chosen: Callable[[object], None]) -> None:
+    Parameters
+    ----------
+    tooltip
+        What is chosen.
+    on_chosen
+        Gets the value that the user has chosen.
+    on_open
+        Called before the list opens: it may have to be filled anew.
+    """
+
+    def __init__(
+        self,
+        tooltip: str,
+        on_chosen: Callable[[object], None],
+        *,
+        on_open: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._on_open = on_open
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(10)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.activated.connect(lambda index: on_chosen(self.itemData(index)))
+
+    def showPopup(self) -> None:
+        """Open the list, as Qt does on a click or a key."""
+        if self._on_open is not None:
+            self._on_open()
+        super().showPopup()
 
     def fill(self, entries: Sequence[tuple[object, str]], chosen: object) -> None:
         """Show these entries, one of them chosen. Does not call back."""
