@@ -30,18 +30,6 @@ def scribbled(tmp_path):
     return Sample("m/1", "MRI", "m", picture_of(labels), labels, item, root=tmp_path)
 
 
-def test_points_of_a_stroke_begin_in_its_middle_and_spread(tmp_path):
-    stroke = np.zeros((40, 40), bool)
-    stroke[20, 5:36] = True
-    points = scribbles.stroke_points(stroke, gap=5)
-    assert points[0].tolist() == [20, 20]
-    assert sorted(points[1:3, 1]) == [5, 35]
-    distances = np.abs(np.arange(5, 36)[:, None] - points[None, :, 1]).min(1)
-    assert distances.max() <= 5
-    assert len(scribbles.stroke_points(stroke, gap=0.1, most=4)) == 4
-    assert len(scribbles.stroke_points(np.zeros((4, 4), bool), gap=5)) == 0
-
-
 def test_every_person_s_scribble_is_one_answer(scribbled):
     model = PerfectPredictor(scribbled.labels)
     question = Question(scribbled, "MRI (m)", EvaluationParams())
@@ -50,6 +38,7 @@ def test_every_person_s_scribble_is_one_answer(scribbled):
     inside, both = model.asked[1][0], model.asked[2][0]
     assert set(inside.point_labels.ravel()) == {1}
     assert set(both.point_labels.ravel()) == {0, 1}
+    assert [multimask for _, multimask in model.asked[:3]] == [True, False, False]
     walked = scribbles.ask_classical(question)
     assert [r.both > 0.9 for r in walked] == [True, True]
     findings = Findings({"fake": found}, walked, {}, question.params)
