@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_sam.core.strokes import MOST_POINTS
 from napari_sam.errors import ImageError
 from napari_sam.evaluation import scribbles, volumes
 from napari_sam.evaluation.baselines import ClassicalImage, walk_from_seeds
@@ -28,6 +29,16 @@ def scribbled(tmp_path):
     np.savez(tmp_path / "s.npz", positive=positive, negative=negative)
     item = {"scribbles": "s.npz", "label_kind": "binary"}
     return Sample("m/1", "MRI", "m", picture_of(labels), labels, item, root=tmp_path)
+
+
+def test_points_of_a_stroke_begin_in_its_middle_and_spread():
+    stroke = np.zeros((40, 40), bool)
+    stroke[20, 5:36] = True
+    points = scribbles.stroke_points(stroke)
+    assert points[0] == (20, 20)
+    assert sorted(x for _, x in points[1:3]) == [5, 35]
+    assert len(points) == MOST_POINTS
+    assert not scribbles.stroke_points(np.zeros((4, 4), bool))
 
 
 def test_every_person_s_scribble_is_one_answer(scribbled):

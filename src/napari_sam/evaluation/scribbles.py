@@ -2,10 +2,9 @@
 
 MedScribble (Wong et al. 2024): several people scribbled on one object of an image, inside it
 (positive) and beside it (negative). The positive scribbles alone, and both together, are given to
-the model at once, as points by the plugin's own rule (``core/strokes.py``); the single mask counts.
-The random walker
-(Grady 2006) takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over
-images; the people of one image are alike. Knows masks and files of strokes; no report.
+the model at once, as points by the dock's rule (``core.strokes``). The random walker (Grady 2006)
+takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over images; the people
+of one image are alike. Knows masks and files of strokes; no report.
 """
 
 from collections.abc import Sequence
@@ -98,21 +97,31 @@ def read_strokes(sample: Sample) -> list[Strokes]:
     return [Strokes(*pair) for pair in zip(positive, negative, strict=True) if pair[0].any()]
 
 
+def stroke_points(stroke: Mask) -> list[tuple[float, float]]:
+    """Points (y, x) on a stroke (H, W), as the dock takes them; none of an empty one."""
+    pixels = np.argwhere(stroke)
+    if not len(pixels):
+        return []
+    step = max(stroke.shape) * LEAST_STEP
+    return [(y, x) for y, x in spread(pixels, least_distance=step).tolist()]
+
+
 def ask(model: "EncodesAndDecodes", question: Question) -> list[ScribbleResult]:
     """Ask the model about the object of an image, scribble by scribble."""
     sample = question.sample
     truth, people = sample.labels > 0, read_strokes(sample)
     embedding = model.encode(sample.picture, intensity="as_is")
 
-    def answer(points: Sequence[Any], labels: Sequence[int], *, multimask: bool = False) -> float:
+    def answer(points: Sequence[Any], labels: Sequence[int]) -> float:
         prompts = Prompts(points=[points], point_labels=[labels])
-        return iou(model.decode(embedding, prompts, multimask=multimask).mask(0), truth)
+        alone = len(points) == 1
+        return iou(model.decode(embedding, prompts, multimask=alone).mask(0), truth)
 
     y, x, _ = first_click(truth)
-    click = answer([(y, x)], [1], multimask=True)
+    click = answer([(y, x)], [1])
     results = []
     for person, strokes in enumerate(people):
-        inside, beside = _points(strokes.positive), _points(strokes.negative)
+        inside, beside = stroke_points(strokes.positive), stroke_points(strokes.negative)
         ones, both = [1] * len(inside), [1] * len(inside) + [0] * len(beside)
         results.append(
             ScribbleResult(
@@ -121,13 +130,6 @@ def ask(model: "EncodesAndDecodes", question: Question) -> list[ScribbleResult]:
             )
         )  # fmt: skip
     return results
-
-
-def _points(stroke: Mask) -> list[Any]:
-    """The points (y, x) that the plugin makes of a stroke; none of an empty one."""
-    gap = max(stroke.shape) * LEAST_STEP
-    pixels = np.argwhere(stroke)
-    return spread(pixels, least_distance=gap).tolist() if len(pixels) else []
 
 
 def ask_classical(question: Question) -> list[WalkedResult]:

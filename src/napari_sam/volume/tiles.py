@@ -9,7 +9,7 @@ from napari_sam.core.regions import Region, Size
 from napari_sam.errors import StoreError
 from napari_sam.volume.image import Plane
 
-__all__ = ["Tile", "TileGrid"]
+__all__ = ["Tile", "TileGrid", "usual_tiles"]
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,11 @@ class TileGrid:
         first = (plane[0] * self.shape[1] + plane[1]) * rows * columns
         return map(self.tile, range(first, first + rows * columns))
 
+    def place(self, tile: Tile) -> int:
+        """The tile's number among those of its plane."""
+        rows, columns = self.cells
+        return tile.index % (rows * columns)
+
     def around(self, tile: Tile) -> Iterator[Tile]:
         """The tiles of its plane that may share pixels with it, itself included, row by row."""
         sizes = zip(self.read_size, self.write_size, self.cells, tile.cell, strict=True)
@@ -174,6 +179,12 @@ class TileGrid:
         first = min(max(start - self.halo, 0), length - seen)
         last = number == self.cells[axis] - 1
         return slice(first, first + seen), slice(start, length if last else start + size)
+
+
+def usual_tiles(seen: int) -> tuple[int, int]:
+    """(side, halo) of tiles whose read regions are as large as what a model sees at once."""
+    halo = seen // 8
+    return max(1, seen - 2 * halo), halo
 
 
 def intersection(first: Region, second: Region) -> Region | None:
