@@ -157,7 +157,7 @@ class _Found:
             self._elsewhere += 1
             return
         for axis in reversed(hidden):
-            pixels = pixels.take(plane.index[axis] - starts[axis], axis)
+            pixels = np.asarray(pixels.take(plane.index[axis] - starts[axis], axis))
         if pixels.any():
             y, x = (starts[axis] for axis in plane.axes)
             at = deepest_of(pixels)
@@ -211,7 +211,7 @@ def _arrange(found: _Found, *, each: bool) -> Placed:
 
 def _one_each_area(areas: Sequence[_Area], note: str) -> Placed:
     """Each box or outline is an object; masks are asked for only where all of them have one."""
-    boxes = [area.box for area in areas]
+    boxes = [area.box for area in areas if area.box is not None]
     sketches = tuple(area.sketch for area in areas if area.sketch is not None)
     if not sketches:
         return Placed(Prompts(boxes=boxes), note)

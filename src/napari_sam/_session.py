@@ -134,6 +134,12 @@ class Session(Prompting):
             self._documents[self.output] = document
         self._follow()
 
+    def forget(self, token: str) -> None:
+        """An output has other pixels by now: begin anew with it. Its journal stays on disk."""
+        self._documents.pop(token, None)
+        if token == self.output:
+            self._begin_output()
+
     def has_output(self) -> bool:
         """Whether there are labels to draw on; asks for them where there are none."""
         self._adopted = False

@@ -144,6 +144,20 @@ class Sketch:
     mask: Mask | None = None
     offset: tuple[int, int] = (0, 0)
 
+    def moved(self, y: int, x: int) -> "Sketch":
+        """The same prompt in pixels of a part of the image that begins at (y, x)."""
+        if self.outline is not None:
+            return Sketch(outline=self.outline - np.array((y, x)))
+        return Sketch(mask=self.mask, offset=(self.offset[0] - y, self.offset[1] - x))
+
+    def corners(self) -> Positions:
+        """(2, 2) first and last position (y, x) that it has."""
+        if self.outline is not None:
+            return np.array([self.outline.min(0), self.outline.max(0)])
+        assert self.mask is not None
+        first = np.array(self.offset, float)
+        return np.array([first, first + np.array(self.mask.shape) - 1])
+
     def logits(self, frame: "Frame") -> NDArray[np.float32]:
         """Low-res logits (h, w) of a frame: :data:`MASK_LOGIT` on the object, else its negative."""
         cells = np.array(frame.scale) / frame.mask_stride  # a pixel

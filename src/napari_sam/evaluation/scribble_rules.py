@@ -6,6 +6,7 @@ that have scribbles. Measures no time.
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def read_scribbles(pack: Path) -> Iterator[tuple[Sample, list[Strokes]]]:
         raise ImageError(f"{pack} has no image with scribbles.")
     for item in items:
         (sample,) = read_item(pack, item)
-        yield sample, read_strokes(sample)
+        yield sample, read_strokes(replace(sample, root=pack))
 
 
 def evaluate_scribbles(

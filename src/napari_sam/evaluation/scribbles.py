@@ -2,8 +2,9 @@
 
 MedScribble (Wong et al. 2024): several people scribbled on one object of an image, inside it
 (positive) and beside it (negative). The positive scribbles alone, and both together, are given to
-the model at once, as points by the dock's rule (``core.strokes``). The random walker (Grady 2006) takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over
-images; the people of one image are alike. Knows masks and files of strokes; no report.
+the model at once, as points by the dock's rule (``core.strokes``). The random walker (Grady 2006)
+takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over images; the people
+of one image are alike. Knows masks and files of strokes; no report.
 """
 
 from collections.abc import Sequence
