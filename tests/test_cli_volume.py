@@ -78,7 +78,10 @@ def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
     data, truth = cells((2, 90, 100))
     path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
     with distributed.LocalCluster(
-        n_workers=1, processes=False, dashboard_address=None, scheduler_kwargs={"dashboard": False}
+        n_workers=1,
+        processes=False,
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
     ) as cluster:
         where = ("--scheduler", cluster.scheduler_address)
         assert "8 tiles in" in run("embed", path, *CUT, *where)

@@ -165,7 +165,6 @@ def test_a_file_that_comes_late_is_not_loaded_into_another_output(tmp_path, offi
 def test_large_labels_are_read_by_the_worker_at_one_moment(tmp_path, office, monkeypatch):
     monkeypatch.setattr(_filing, "COPIED_AT_ONCE", 0)
     office.at_once = False
-    office.filing.save(tmp_path / "cells.tif")
     document, reads = office.session.document, []
 
     class Restless(ArrayLabels):
@@ -185,6 +184,20 @@ def test_large_labels_are_read_by_the_worker_at_one_moment(tmp_path, office, mon
     office.filing.save(tmp_path / "cells.tif")
     with pytest.raises(NapariSamError, match="change all the time"):
         office.requests.pop()()
+
+
+def test_saves_wait_for_each_other_and_none_is_dropped(tmp_path, office):
+    office.at_once = False
+    for name in ("a.tif", "b.tif", "c.tif"):
+        office.filing.save(tmp_path / name)
+    for _ in range(3):
+        assert len(office.requests) == 1
+        office.requests.pop()()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
+    office.filing.save(tmp_path / "d.tif")
+    office.filing.save(tmp_path / "e.tif")
+    office.filing.save_ended()  # the disk did not take the first
+    assert len(office.requests) == 2
 
 
 def test_names_are_suggested_beside_the_image(tmp_path, office):

@@ -810,3 +810,130 @@ def test_the_dock_closed_leaves_labels_only():
     desk.viewer.layers.remove("image")
     desk.viewer.add_image(np.zeros((40, 50)))
     assert len(desk.viewer.layers) == 2
+
+
+def test_another_array_of_the_same_shape_is_a_step_like_a_stroke():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.has_output()
+    new = desk.labels.data.copy()
+    new[3:6, 3:6] = 4
+    desk.labels.data = new
+    assert desk.session.document.objects[4].area == 9
+    desk.session.undo()
+    assert not desk.labels.data.any()
+    desk.session.redo()
+    assert (desk.labels.data == 4).sum() == 9
+
+
+def test_an_array_of_another_shape_is_another_output():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.has_output()
+    output_layer = desk.labels
+    output_layer.data = np.ones((7, 7), np.uint8)
+    assert desk.session.document.labels is None
+    assert "does not have the pixels" in desk.session.message
+    assert not desk.session.has_output()
+    output_layer.data = np.full((40, 50), 5, np.uint8)
+    assert desk.session.has_output()
+    assert list(desk.session.document.objects) == [5]
+
+
+def test_a_transposed_view_is_the_same_image():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.viewer.dims.transpose()
+    assert desk.session.plane.axes == (0, 1)
+    desk.click(10, 30)
+    desk.session.commit()
+    assert desk.labels.data[10, 30] == 1
+
+
+def test_many_pixels_are_written_past_naparis_history():
+    labels = Labels(np.zeros((600, 700), np.uint32))
+    taken = output.LayerLabels(labels)
+    everything = (slice(0, 600), slice(0, 700))
+    taken.write(everything, np.full((600, 700), 8, np.uint32))
+    assert (labels.data == 8).all()
+    assert taken.highest() == 8
+    taken.write(everything, np.full((600, 700), 8, np.uint32))  # nothing to do
+    assert not labels._undo_history
+
+
+# --- channels, drawings -----------------------------------------------------------------------
+
+
+def test_layers_are_mixed_for_the_model_and_forgotten_when_they_go():
+    desk = Desk(np.full((40, 50), 10, np.uint8))
+    red = desk.viewer.add_image(np.full((40, 50), 20, np.uint8), name="red")
+    desk.viewer.add_image(np.zeros((9, 9)), name="other size")
+    session = desk.session
+    session.choose_image(str(desk.image.unique_id))
+    assert session.channel_options == ((str(red.unique_id), "With red"),)
+    desk.click(20, 30)
+    session.choose_channels(str(red.unique_id))
+    assert desk.predictor.images[-1].shape == (40, 50, 2)
+    assert desk.predictor.images[-1][0, 0].tolist() == [10, 20]
+    session.commit()
+    (step,) = [one for one in session.document.history if one.name == "commit"]
+    assert step.details["channels"] == str(red.unique_id)
+    desk.viewer.layers.remove(red)
+    assert session.channels is None
+    assert session.plane.read().shape == (40, 50)
+
+
+@pytest.mark.parametrize(("axis", "order"), [(0, (0, 1, 2)), (2, (2, 0, 1))])
+def test_all_channels_along_an_axis_are_seen_at_once(axis, order):
+    data = np.moveaxis(np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50), 0, axis)
+    desk = Desk(data, rgb=False)
+    desk.viewer.dims.order = order
+    desk.viewer.dims.set_point(axis, 1)
+    session = desk.session
+    assert (f"axis {axis}", f"All 3 along axis {axis}") in session.channel_options
+    session.choose_channels(f"axis {axis}")
+    assert np.array_equal(session.plane.read(), np.moveaxis(data, axis, -1))
+    position = [20.0, 30.0]
+    position.insert(axis, 1.0)
+    desk.click(*position)
+    assert desk.predictor.images[-1].shape == (40, 50, 3)
+    session.commit()
+    where = [20, 30]
+    where.insert(axis, 1)
+    assert desk.labels.data[tuple(where)] == 1  # of the channel in view alone
+    where[axis] = 0
+    assert desk.labels.data[tuple(where)] == 0
+
+
+def test_drawings_follow_undo_and_their_sign_flips_with_a_key():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.choose_tool("scribble")
+    layer = desk.drawings
+    assert layer.mode == "add_path"
+    layer.add(np.array([(20, 10), (20, 30)]), shape_type="path")
+    assert [one.positive for one in desk.session.prompts.strokes] == [True]
+    desk.session.choose_tool("negative scribble")
+    layer.add(np.array([(30, 10), (30, 30)]), shape_type="path")
+    assert [one.positive for one in desk.session.prompts.strokes] == [True, False]
+    assert not np.array_equal(layer.edge_color[0], layer.edge_color[1])
+    desk.session.undo()
+    assert layer.nshapes == 1
+    desk.session.redo()
+    assert list(layer.features["sign"]) == ["positive", "negative"]
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert [one.positive for one in desk.session.prompts.strokes] == [False]
+    desk.session.clear()
+    assert layer.nshapes == 0
+
+
+def test_prompts_on_other_planes_of_a_stack_are_kept_and_named():
+    desk = Desk(np.zeros((20, 24, 30), np.uint8))
+    desk.viewer.dims.order = (1, 0, 2)
+    desk.viewer.dims.set_point(1, 5)
+    desk.session.choose_tool("scribble")
+    desk.drawings.add(np.array([(4, 5, 6), (4, 5, 20)]), shape_type="path")
+    assert desk.session.response is not None
+    desk.viewer.dims.set_point(1, 9)
+    assert desk.session.response is None
+    assert "on another plane: ignored" in desk.session.message
+    desk.viewer.dims.set_point(1, 5)
+    assert desk.session.response is not None
+    assert desk.session.prompts.strokes

@@ -3,6 +3,7 @@
 import gc
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,23 +48,25 @@ class Window:
         QTest.mouseMove(self.native, self.at(y, x))
         QTest.mouseClick(self.native, Qt.MouseButton.LeftButton, modifiers, self.at(y, x))
 
-    def drag(self, start, end):
-        a, b = self.at(*start), self.at(*end)
-        QTest.mouseMove(self.native, a)
-        QTest.mousePress(self.native, Qt.MouseButton.LeftButton, pos=a)
-        for step in (0.3, 0.7, 1.0):
-            p = a + (b - a) * step
-            move = QMouseEvent(
-                QEvent.Type.MouseMove,
-                QPointF(p),
-                QPointF(self.native.mapToGlobal(p)),
-                Qt.MouseButton.NoButton,
-                Qt.MouseButton.LeftButton,
-                Qt.KeyboardModifier.NoModifier,
-            )
-            QApplication.sendEvent(self.native, move)
-            self.qtbot.wait(30)  # napari takes one move per frame
-        QTest.mouseRelease(self.native, Qt.MouseButton.LeftButton, pos=b)
+    def drag(self, *places, modifiers=Qt.KeyboardModifier.NoModifier):
+        """From place to place with the button down."""
+        corners = [self.at(*place) for place in places]
+        QTest.mouseMove(self.native, corners[0])
+        QTest.mousePress(self.native, Qt.MouseButton.LeftButton, modifiers, corners[0])
+        for a, b in pairwise(corners):
+            for step in (0.3, 0.7, 1.0):
+                p = a + (b - a) * step
+                move = QMouseEvent(
+                    QEvent.Type.MouseMove,
+                    QPointF(p),
+                    QPointF(self.native.mapToGlobal(p)),
+                    Qt.MouseButton.NoButton,
+                    Qt.MouseButton.LeftButton,
+                    modifiers,
+                )
+                QApplication.sendEvent(self.native, move)
+                self.qtbot.wait(30)  # napari takes one move per frame
+        QTest.mouseRelease(self.native, Qt.MouseButton.LeftButton, modifiers, corners[-1])
 
     def key(self, key, modifiers=Qt.KeyboardModifier.NoModifier):
         QTest.keyClick(self.native, key, modifiers)
@@ -186,6 +189,78 @@ def test_dragged_boxes_are_objects(open_window):
     assert labels[35, 50] != 0
     assert labels[85, 105] not in (0, labels[35, 50])
     assert window.layer("prompts: boxes").nshapes == 0
+
+
+def test_scribbles_and_outlines_are_drawn_moved_deleted_and_kept(open_window):
+    window = open_window(image_2d())
+    session = window.session
+    window.dock.prompt_panel.tools["scribble"].click()
+    window.drag((20, 20), (20, 40), (25, 50))
+    window.wait_mask()
+    assert [one.positive for one in session.prompts.strokes] == [True]
+    one_scribble = session.preview[0].mask.sum()
+    window.drag((20, 30), (30, 30), (35, 40), modifiers=Qt.KeyboardModifier.AltModifier)
+    window.wait_mask()
+    assert [one.positive for one in session.prompts.strokes] == [True, False]
+    assert session.preview[0].mask.sum() < one_scribble
+    window.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    window.wait_mask()
+    assert session.preview[0].mask.sum() == one_scribble
+    layer = window.layer("prompts: drawings")
+    assert layer.nshapes == 1
+    layer.mode = "select"
+    before = session.preview[0].offset
+    window.drag((20, 25), (28, 25))
+    window.wait_mask()
+    assert session.preview[0].offset[0] > before[0]
+    layer.selected_data = {0}
+    window.key(Qt.Key.Key_Delete)
+    assert not session.prompts
+    window.dock.prompt_panel.tools["lasso"].click()
+    window.drag((10, 10), (10, 40), (40, 40), (40, 10), (11, 10))
+    window.wait_mask()
+    assert [one.kind for one in session.prompts.outlines] == ["polygon"]
+    window.key(Qt.Key.Key_Return)
+    assert window.layer("image labels").data[25, 25] == 1
+    window.dock.prompt_panel.tools["ellipse"].click()
+    window.drag((40, 50), (55, 75))
+    window.wait_mask()
+    assert [one.kind for one in session.prompts.outlines] == ["ellipse"]
+    window.key(Qt.Key.Key_Return)
+    assert window.layer("image labels").data[47, 62] == 2
+    assert not session.prompts
+
+
+def test_a_polygon_is_clicked_and_a_label_refined(open_window):
+    window = open_window(image_2d())
+    session = window.session
+    window.dock.prompt_panel.tools["polygon"].click()
+    for corner in ((10, 10), (10, 40), (40, 40)):
+        window.click(*corner)
+    window.click(40, 10)
+    assert not session.prompts  # not closed yet
+    window.key(Qt.Key.Key_Return)
+    window.wait_mask()
+    assert len(session.prompts.outlines[0].corners) >= 3
+    window.click(50, 10)
+    window.key(Qt.Key.Key_Escape)  # drops what is half drawn, and no more
+    assert len(session.prompts.outlines) == window.layer("prompts: drawings").nshapes == 1
+    window.key(Qt.Key.Key_Return)
+    labels = window.layer("image labels")
+    labels.data_setitem((np.array([50, 50]), np.array([50, 51])), 9)  # by hand: no prompts
+    session.select([9])
+    window.dock.prompt_panel.tools["positive"].click()
+    window.key(Qt.Key.Key_U)
+    window.wait_mask()
+    assert session.prompts.mask is not None
+    assert session.document.draft.opened == 9
+    window.click(50, 60)
+    window.wait_mask()
+    assert len(session.prompts.points) == 1
+    assert session.prompts.mask is not None
+    window.key(Qt.Key.Key_Return)
+    assert labels.data[50, 60] == 9
+    assert session.document.objects[9].prompts.mask is not None
 
 
 def test_a_point_is_moved_with_the_mouse_and_the_mask_follows(open_window):
@@ -486,6 +561,56 @@ def test_window_lives_while_the_model_encodes(open_window):
             return
         if calm:
             pauses.append(pause)
+    if len(pauses) < 3:
+        pytest.skip("this machine is too busy to tell whether it is us who block the window")
+    raise AssertionError(f"the window stood still for {min(pauses):.0f} ms or more")
+
+
+class ManyDiscs:
+    """32 x 32 discs on the plane in view, for the worker that keeps them."""
+
+    def __init__(self, plane):
+        self.plane = plane
+        self.region = tuple(slice(0, side) for side in plane.size)
+        self.scores = (0.9,) * 1024
+
+    def canvas(self):
+        height, width = self.plane.size
+        rows, columns = np.indices((height // 32, width // 32))
+        disc = np.hypot(rows - height / 64, columns - width / 64) < width / 80
+        numbers = np.arange(1, 1025).reshape(32, 32)
+        return np.kron(numbers, disc).astype(np.uint32)
+
+    def beneath(self, canvas):
+        return {}
+
+
+def test_window_lives_while_many_objects_are_kept_and_saved(open_window, tmp_path):
+    """About 1,000 objects as one step, then a file of them; as above, a calm run decides."""
+    window = open_window(np.zeros((1024, 1024), np.uint8))
+    session, dock = window.session, window.dock
+    session.has_output()
+    pauses = []
+    for attempt in range(5):
+        window.qtbot.wait(300)
+        idle = Heartbeat()
+        window.qtbot.wait(500)
+        calm = idle.stop() < 20
+        kept, path, heart = [], tmp_path / f"{attempt}.tif", Heartbeat()
+        dock.bulk.keep(ManyDiscs(session.plane), kept.append, overwrite=False)
+        window.qtbot.waitUntil(lambda kept=kept: bool(kept), timeout=60000)
+        window.qtbot.wait(200)
+        dock.filing.save(path)
+        window.qtbot.waitUntil(path.is_file, timeout=60000)
+        window.qtbot.wait(100)
+        pause = heart.stop()
+        assert len(kept[0]) == len(session.document.objects) == 1024
+        print(f"longest pause {pause:.0f} ms, calm machine: {calm}")
+        if pause < 50:
+            return
+        if calm:
+            pauses.append(pause)
+        session.undo()
     if len(pauses) < 3:
         pytest.skip("this machine is too busy to tell whether it is us who block the window")
     raise AssertionError(f"the window stood still for {min(pauses):.0f} ms or more")

@@ -16,6 +16,7 @@ from napari_sam._panels.keys import KEYS
 from napari_sam._predict import ModelChoice
 from napari_sam._widget import SegmentAnything
 from napari_sam.core import engines
+from napari_sam.core.registered import register
 from napari_sam.core.registry import MODELS
 from napari_sam.errors import OutOfMemoryError, PromptError, WeightsError
 from napari_sam.progress import Progress
@@ -172,6 +173,23 @@ def test_every_model_is_offered_and_the_bundled_one_is_first(open_dock):
     assert combo.count() == len(MODELS)
     assert combo.itemData(0) == "tiny"
     assert combo.currentIndex() == 0
+
+
+def test_a_model_made_while_the_window_is_open_is_offered(open_dock, tmp_path, monkeypatch):
+    monkeypatch.setenv("NAPARI_SAM_MODELS", str(tmp_path))
+    dock = open_dock()
+    combo = dock.model_panel.model
+    assert combo.findData("mine") == -1
+    weights = tmp_path / "any.safetensors"
+    weights.write_bytes(b"weights")
+    register("mine", weights, like="tiny")
+    combo.showPopup()
+    combo.hidePopup()
+    assert combo.findData("mine") >= 0
+    assert combo.currentData() == "tiny"
+    combo.setCurrentIndex(combo.findData("mine"))
+    combo.activated.emit(combo.currentIndex())
+    assert dock.session.model.name == "mine" and dock.session.weights_here
 
 
 def entries(combo):

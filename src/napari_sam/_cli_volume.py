@@ -88,13 +88,14 @@ class Cut:
         """What is done with what; the tiles are as large as the model likes them."""
         from napari_sam.volume.intensity import VolumeIntensity
         from napari_sam.volume.pipelines import VolumeJob
+        from napari_sam.volume.tiles import usual_tiles
 
         choice = engine.choice()
         measured = VolumeIntensity.measure(
             image, intensity_of(self.intensity), channels=indices(self.channels)
         )
         seen = get_spec(engine.model).image_size
-        margin = seen // 8 if self.halo is None else self.halo
+        margin = usual_tiles(seen)[1] if self.halo is None else self.halo
         side = max(1, seen - 2 * margin) if self.tile is None else self.tile
         return VolumeJob(image, measured, choice, side, margin)
 

@@ -49,6 +49,8 @@ class Plane:
         Position along all axes of ``data`` but channels; ignored at ``axes``.
     rgb
         Whether ``data`` has a last axis of colours, which ``index`` leaves out.
+    mixed
+        An axis along which all channels are seen at once; None: only the one of ``index``.
     """
 
     key: Hashable
@@ -56,6 +58,7 @@ class Plane:
     axes: tuple[int, int]
     index: tuple[int, ...]
     rgb: bool = False
+    mixed: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,13 +67,15 @@ class Plane:
 
     def read(self) -> NDArray[np.generic]:
         """The pixels, (H, W) or (H, W, C). May be slow."""
-        where = tuple(slice(None) if a in self.axes else i for a, i in enumerate(self.index))
-        return np.asarray(self.data[where])
+        seen = self.axes if self.mixed is None else tuple(sorted((*self.axes, self.mixed)))
+        where = tuple(slice(None) if a in seen else i for a, i in enumerate(self.index))
+        pixels = np.asarray(self.data[where])
+        return pixels if self.mixed is None else np.moveaxis(pixels, seen.index(self.mixed), -1)
 
     def project(self, position: tuple[float, ...]) -> tuple[float, float] | None:
         """(y, x) of a position in ``data``'s pixels, or None if it is on another plane."""
         for axis, (place, here) in enumerate(zip(position, self.index, strict=True)):
-            if axis not in self.axes and not here - 0.5 <= place < here + 0.5:
+            if axis not in (*self.axes, self.mixed) and not here - 0.5 <= place < here + 0.5:
                 return None
         return (position[self.axes[0]], position[self.axes[1]])
 

@@ -16,6 +16,7 @@ from napari_sam._workplace import READY, Workplace, size_note
 Tool = Literal[
     "positive", "negative", "box", "scribble", "negative scribble", "lasso", "polygon", "ellipse"
 ]
+LEVELS = ("smallest", "middle one", "largest")  # sub-part, part, whole
 
 
 class Prompting(Workplace):
@@ -36,6 +37,7 @@ class Prompting(Workplace):
         self.response: PredictResponse | None = None
         self.hover_response: PredictResponse | None = None
         self.candidate = 0
+        self.level: int | None = None  # of LEVELS; None: the candidate that the model is surest of
         self.generation = 0
         self._seen = PromptSet()
         self._awaited = 0
@@ -168,7 +170,8 @@ class Prompting(Workplace):
             return
         count = len(response.objects[0]) if response.objects else 0
         wanted, self._wanted_candidate = self._wanted_candidate, None
-        self.candidate = wanted if wanted is not None and wanted < count else response.best
+        best = first_shown(response, self.level)
+        self.candidate = wanted if wanted is not None and wanted < count else best
         self.set_runtime(response.runtime)
         self._show(response)
         if all(patch.mask.size == 0 for patch in self.preview):
@@ -211,7 +214,8 @@ class Prompting(Workplace):
         hover = self.hover_response
         if hover is None:
             return None, ()
-        return hover.plane, tuple(c[min(hover.best, len(c) - 1)] for c in hover.objects)
+        first = first_shown(hover, self.level)
+        return hover.plane, tuple(c[min(first, len(c) - 1)] for c in hover.objects)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -221,10 +225,15 @@ class Prompting(Workplace):
         return tuple(patch.score for patch in self.response.objects[0])
 
     def choose_candidate(self, index: int) -> None:
-        """Show another candidate."""
-        if 0 <= index < len(self.scores) and index != self.candidate:
+        """Show another candidate; single clicks that follow begin with the one of this size."""
+        response = self.response
+        if response is not None and 0 <= index < len(self.scores) and index != self.candidate:
             self.candidate = index
+            self.level = None if index == response.best else sizes(response).index(index)
             self.preview_changed.emit()
+            if len(self.scores) == len(LEVELS):
+                said = "the surest mask" if self.level is None else f"the {LEVELS[self.level]}"
+                self.say(f"Candidate {index + 1}. Next clicks show {said} first.")
 
     def step_candidate(self, step: int = 1) -> None:
         """Show the next candidate, round and round."""
@@ -237,6 +246,18 @@ class Prompting(Workplace):
         if response is not None or self.response is not None or self.hover_response is not None:
             self.response, self.hover_response = response, None
             self.preview_changed.emit()
+
+
+def sizes(response: PredictResponse) -> list[int]:
+    """Candidates of a single object, the smallest first."""
+    (candidates,) = response.objects
+    return sorted(range(len(candidates)), key=lambda i: int(candidates[i].mask.sum()))
+
+
+def first_shown(response: PredictResponse, level: int | None) -> int:
+    """The candidate to show first: of the size that was chosen last, or the surest."""
+    single = len(response.objects) == 1 and len(response.objects[0]) == len(LEVELS)
+    return sizes(response)[level] if single and level is not None else response.best
 
 
 _HOW_TO_GET = "press Download in the dock, or choose another model."

@@ -78,6 +78,8 @@ def _keep(
     details, prompts = step.details, step.draft[0].prompts
     if step.draft[0] == step.draft[1]:  # all at once, without prompts of its own
         raise EditError("objects that were found all at once have no prompts.")
+    if "channels" in details:
+        raise EditError("the model saw several channels, which are not read from a file yet.")
     where, labels = details["plane"], document.labels
     assert labels is not None
     plane = Plane(

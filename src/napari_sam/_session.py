@@ -134,6 +134,12 @@ class Session(Prompting):
             self._documents[self.output] = document
         self._follow()
 
+    def forget(self, token: str) -> None:
+        """An output has other pixels by now: begin anew with it. Its journal stays on disk."""
+        self._documents.pop(token, None)
+        if token == self.output:
+            self._begin_output()
+
     def has_output(self) -> bool:
         """Whether there are labels to draw on; asks for them where there are none."""
         self._adopted = False
@@ -234,6 +240,7 @@ class Session(Prompting):
             "weights": "" if self.response is None else self.response.weights,
             "intensity": intensity if isinstance(intensity, str) else list(intensity),
             "plane": {"axes": list(plane.axes), "index": list(plane.index)},
+            **({} if self.channels is None else {"channels": self.channels}),
         }
 
     # --- objects -----------------------------------------------------------------------------

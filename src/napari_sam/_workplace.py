@@ -15,7 +15,7 @@ from napari_sam.core.registry import ModelSpec, get_spec
 from napari_sam.core.weights import find
 from napari_sam.progress import Progress
 
-IntensityChoice = Literal["percentile", "contrast limits", "as_is"]
+IntensityChoice = Literal["percentile", "per-channel", "contrast limits", "fixed", "as_is"]
 LARGE_SIDE = 4096  # pixels
 READY = "Click on an object, or draw a box around it."
 
@@ -35,6 +35,7 @@ class Workplace:
     source_changed = Signal(object)  # Source
     model_changed = Signal()
     intensity_changed = Signal()
+    channels_changed = Signal()
     message_changed = Signal(str)
     job_changed = Signal()
     cancel_requested = Signal()
@@ -50,6 +51,9 @@ class Workplace:
         self.runtime = ""
         self.intensity: IntensityChoice = "percentile"
         self.contrast_limits: tuple[float, float] | None = None
+        self.fixed_range: tuple[float, float] | None = None
+        self.channels: str | None = None
+        self.channel_options: tuple[tuple[str, str], ...] = ()
         self.plane: Plane | None = None
         self.no_plane = READY
         self.tiled = False  # clicks see their tile, at full resolution
@@ -143,14 +147,44 @@ class Workplace:
             raise ValueError(f"intensity is {choice!r}; it must be of {get_args(IntensityChoice)}.")
         if choice != self.intensity:
             self.intensity = choice
+            if choice == "fixed" and self.fixed_range is None:
+                self.fixed_range = self.contrast_limits or (0.0, 255.0)
             self.intensity_changed.emit()
             self.refresh()
+
+    def set_fixed_range(self, low: float, high: float) -> None:
+        """The range of pixel values for the choice "fixed": black and white of the model."""
+        if not low < high:
+            self.say(f"The lowest value must be below the highest; they were {low:g} and {high:g}.")
+        elif (low, high) != self.fixed_range:
+            self.fixed_range = (low, high)
+            self.intensity_changed.emit()
+            if self.intensity == "fixed":
+                self.refresh()
 
     def intensity_value(self) -> Intensity:
         """The choice as core takes it. Colour images have no contrast limits: percentiles then."""
         if self.intensity == "contrast limits":
             return self.contrast_limits or "percentile"
+        if self.intensity == "fixed":
+            return self.fixed_range or "percentile"
         return self.intensity
+
+    # --- channels ----------------------------------------------------------------------------
+
+    def set_channel_options(self, options: tuple[tuple[str, str], ...]) -> None:
+        """What can be mixed with the image, as (key, title); a choice that is gone is given up."""
+        if options != self.channel_options:
+            self.channel_options = options
+            if self.channels is not None and self.channels not in dict(options):
+                self.channels = None
+            self.channels_changed.emit()
+
+    def choose_channels(self, key: str | None) -> None:
+        """Let the model see more channels than the one in view; None: only that."""
+        if key != self.channels:
+            self.channels = key
+            self.channels_changed.emit()
 
     def request_picture(self) -> None:
         """Ask for a layer that shows what the model sees."""

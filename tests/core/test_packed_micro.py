@@ -183,20 +183,23 @@ def test_threads_do_not_disturb_each_other(plain: MicroSam, packed: PackedMicroS
 
 
 @pytest.mark.usefixtures("both_ways")
-def test_the_bundled_weights_give_the_same_masks():
+@pytest.mark.parametrize("count", [1, 2, 12])  # eight tokens; more than a compiled pass takes
+def test_the_bundled_weights_give_the_same_masks(count: int):
     spec = get_spec("tiny")
     plain = load_model(spec).requires_grad_(False)
     predictor = load_predictor("tiny", device="cpu")
     y, x = np.mgrid[:96, :128]
     image = 200.0 * ((y - 40) ** 2 + (x - 50) ** 2 < 300) + 3 * np.sin(x)
     embedding = predictor.encode(image)
-    click = Prompts(points=[[[40, 50]]], point_labels=[[1]])
+    points = np.array([[[40 + 2 * i, 50 - 2 * i] for i in range(count)]], np.float32) % 90
+    signs = [[int(i < 6) for i in range(count)]]
+    click = Prompts(points=points, point_labels=signs)
     got = predictor.decode(embedding, click)
     assert predictor.decode(embedding, click).mask(0)[40, 50]
-    point = torch.from_numpy(embedding.frame.points_to_model(np.array([[[40, 50]]], np.float32)))
+    point = torch.from_numpy(embedding.frame.points_to_model(points))
     logits, scores = plain.decode(
         EncodedImage(embedding.features, embedding.skip),
-        **(NOTHING | {"points": point, "labels": torch.tensor([[1]])}),
+        **(NOTHING | {"points": point, "labels": torch.tensor(signs)}),
         multimask=True,
     )
     assert np.abs(got.scores - scores.numpy()).max() <= 1e-4

@@ -12,9 +12,9 @@ from torch import nn
 
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.core.modeling.sam import build_sam
+from napari_sam.core.network import load_model
 from napari_sam.core.registered import provenance, registered
 from napari_sam.core.registry import get_spec
-from napari_sam.core.weights import load_model
 from napari_sam.errors import ModelError, TrainingError
 from napari_sam.evaluation.params import EvaluationParams
 from napari_sam.progress import finish

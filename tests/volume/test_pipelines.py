@@ -2,8 +2,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import ome_zarr_models.v04
+import ome_zarr_models.v05
+import pydantic_zarr.v2
+import pydantic_zarr.v3
 import pytest
 import yaozarrs
+import zarr
 from yaozarrs import v04
 
 from napari_sam.core.params import AutomaticParams
@@ -47,6 +52,18 @@ def same_objects(found: np.ndarray, truth: np.ndarray) -> bool:
     return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
+def check_with_ome_zarr_models(labels: Path, version: str) -> None:
+    """The second validator: metadata beside the arrays that are there."""
+    module, specs = {
+        "0.4": (ome_zarr_models.v04, pydantic_zarr.v2),
+        "0.5": (ome_zarr_models.v05, pydantic_zarr.v3),
+    }[version]
+    known = {"ArraySpec": specs.ArraySpec, "GroupSpec": specs.GroupSpec}
+    for model in (module.Image, module.ImageLabel):  # 1.6 forgets to, with pydantic 2.14
+        model.model_rebuild(_types_namespace=known)
+    module.ImageLabel.from_zarr(zarr.open_group(labels, mode="r"))
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_volume_is_segmented_without_seams_into_its_own_zarr(
     tmp_path: Path, version: str
@@ -65,6 +82,7 @@ def test_a_volume_is_segmented_without_seams_into_its_own_zarr(
     assert same_objects(array, truth)
     assert array.max() == len(np.unique(truth)) - 1  # compact
     yaozarrs.validate_zarr_store(str(path))
+    check_with_ome_zarr_models(labels.path, version)
     if version == "0.5":
         listed = json.loads((path / "labels" / "zarr.json").read_text())
         assert listed["attributes"]["ome"]["labels"] == ["cells"]

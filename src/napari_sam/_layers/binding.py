@@ -5,7 +5,7 @@ event (adding a layer while one is added) goes through ``later``.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from napari.components import ViewerModel
@@ -13,7 +13,7 @@ from napari.layers import Image, Labels, Layer
 from numpy.typing import NDArray
 
 from napari_sam._label_edit import LabelEdit
-from napari_sam._layers import output, planes, preview
+from napari_sam._layers import channels, output, planes, preview
 from napari_sam._layers.prompt_layers import MAKERS, PromptLayers
 from napari_sam._predict import Plane
 from napari_sam._session import LayerRef, Session
@@ -62,6 +62,7 @@ class Binding:
         self._slots: list[tuple[Any, Callable[..., Any]]] = [
             (session.layers_changed, self._on_choice),
             (session.tool_changed, self._prompts.show_tool),
+            (session.channels_changed, self._on_view),
             (session.prompts_replaced, self._prompts.write),
             (session.preview_changed, self._on_preview),
             (session.output_requested, self._on_output_requested),
@@ -110,7 +111,7 @@ class Binding:
             self._prompts.read()
         layers = [layer for layer in self._viewer.layers if planes.ROLE not in layer.metadata]
         self._session.set_layers(
-            tuple(_ref(layer) for layer in layers if isinstance(layer, Image)),
+            tuple(_ref(layer) for layer in layers if self._is_users_image(layer)),
             tuple(_ref(layer) for layer in layers if isinstance(layer, Labels)),
         )
 
@@ -161,9 +162,15 @@ class Binding:
         plane = planes.current_plane(self._viewer, self._image, self._revision)
         if isinstance(plane, str):
             self._session.set_plane(None, plane)
-        else:
-            self._session.set_plane(plane)
-            self._on_preview()
+            return
+        images = [layer for layer in self._viewer.layers if self._is_users_image(layer)]
+        self._session.set_channel_options(channels.options(self._image, images, plane.axes))
+        plane = channels.mix(plane, self._session.channels, self._image, images)
+        self._session.set_plane(plane)
+        self._on_preview()
+
+    def _is_users_image(self, layer: Layer) -> TypeGuard[Image]:
+        return isinstance(layer, Image) and planes.ROLE not in layer.metadata
 
     def _is_current(self, plane: Plane) -> bool:
         image = self._image
@@ -316,7 +323,10 @@ class Binding:
         token = _ref(layer).token
         if token not in self._labels:
             self._labels[token] = output.open_labels(
-                layer, highest=highest, on_stroke=lambda edit: self._on_stroke(token, edit)
+                layer,
+                highest=highest,
+                on_stroke=lambda edit: self._on_stroke(token, edit),
+                on_replaced=lambda: self._session.forget(token),
             )
             layer.bind_key("Control-Z", lambda _: self._session.undo(), overwrite=True)
             layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_sam._chunked_labels import empty_array
 from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
-from napari_sam._layers.planes import same_space, shape_of
+from napari_sam._layers.planes import same_grid, same_space, shape_of
 from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, open_stored
 from napari_sam.errors import ImageError
 
@@ -33,6 +33,7 @@ def open_labels(
     *,
     highest: int | None = None,
     on_stroke: Callable[[LabelEdit], None] | None = None,
+    on_replaced: Callable[[], None] | None = None,
 ) -> "OutputLabels":
     """What is drawn on: labels on disk, or the layer itself (see :class:`LayerLabels`).
 
@@ -43,7 +44,7 @@ def open_labels(
     """
     if is_stored(layer):
         return open_stored(layer)
-    return LayerLabels(layer, highest=highest, on_stroke=on_stroke)
+    return LayerLabels(layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced)
 
 
 class LayerLabels:
@@ -56,7 +57,9 @@ class LayerLabels:
     highest
         The highest label in it, where that is known.
     on_stroke
-        Called with what brush, eraser or bucket have just changed.
+        Called with what brush, eraser, bucket or another array of the same shape have changed.
+    on_replaced
+        Called when the layer has got an array of another shape, or one too large to compare.
     """
 
     def __init__(
@@ -65,16 +68,21 @@ class LayerLabels:
         *,
         highest: int | None = None,
         on_stroke: Callable[[LabelEdit], None] | None = None,
+        on_replaced: Callable[[], None] | None = None,
     ) -> None:
         self.layer = layer
+        self._data = layer.data
+        self._on_replaced = on_replaced
         self._highest = highest
         self._on_stroke = on_stroke
         self._writing = False
         layer.events.paint.connect(self._on_paint)
+        layer.events.data.connect(self._on_data)
 
     def close(self) -> None:
         """Let go of the layer."""
         self.layer.events.paint.disconnect(self._on_paint)
+        self.layer.events.data.disconnect(self._on_data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,6 +143,19 @@ class LayerLabels:
     def _note(self, label: int) -> None:
         if self._highest is not None:
             self._highest = max(self._highest, label)
+
+    def _on_data(self, event: Any = None) -> None:
+        """A plugin or a script has given the layer another array."""
+        old, self._data = self._data, self.layer.data
+        new = self._data
+        if new is old:
+            return
+        self._highest = None
+        alike = tuple(old.shape) == tuple(new.shape) and old.size <= SCANNED_EACH_TIME
+        if not alike and self._on_replaced is not None:
+            self._on_replaced()
+        elif alike and self._on_stroke is not None:
+            self._on_stroke(difference(np.asarray(old), np.asarray(new)))
 
     def _on_paint(self, event: Any) -> None:
         if self._writing:
@@ -219,7 +240,7 @@ def check_output(labels: Labels, image: Image) -> None:
             f"{labels.name!r} is read-only (lazy, multiscale, or opened to be read): choose another"
             " output, or the new one."
         )
-    if tuple(data.shape) != shape_of(image) or not _same_grid(labels, image):
+    if tuple(data.shape) != shape_of(image) or not same_grid(labels, image):
         raise ImageError(
             f"{labels.name!r} does not have the pixels of {image.name!r} (their shape, scale,"
             " position or rotation differ): choose another output, or the new one."
@@ -231,13 +252,6 @@ def _is_read_only(data: Any) -> bool:
     if isinstance(data, np.ndarray):
         return not data.flags.writeable
     return bool(getattr(data, "read_only", False))
-
-
-def _same_grid(labels: Labels, image: Image) -> bool:
-    """Whether both layers put pixel 0 and its neighbours at the same places."""
-    corners = [np.zeros(image.ndim), *np.eye(image.ndim)]
-    moved = [labels.world_to_data(image.data_to_world(corner)) for corner in corners]
-    return np.allclose(moved, corners, atol=1e-2)
 
 
 def _blocks(data: Any) -> Iterator[Any]:

@@ -95,6 +95,13 @@ def source_of(image: Image) -> Source:
     )
 
 
+def same_grid(layer: Layer, image: Image) -> bool:
+    """Whether two layers put pixel 0 and its neighbours at the same places."""
+    corners = [np.zeros(image.ndim), *np.eye(image.ndim)]
+    moved = [layer.world_to_data(image.data_to_world(corner)) for corner in corners]
+    return np.allclose(moved, corners, atol=1e-2)
+
+
 def spread(canvas: NDArray[Any], plane: Plane) -> NDArray[Any]:
     """Give an array (h, w) or (h, w, 3) of a plane the axes that its image has."""
     shape = [1] * len(plane.index)

@@ -80,6 +80,9 @@ class PromptLayers:
         if layer in (self._own.get("points"), self._own.get("drawings")):
             layer.events.features.connect(self._on_features)
             layer.mouse_drag_callbacks.append(self._on_press)
+        if layer is self._own.get("drawings"):
+            layer.bind_key("Enter", lambda _: self._finish(), overwrite=True)
+            layer.bind_key("Escape", lambda _: self._drop(), overwrite=True)
 
     def show_tool(self) -> None:
         """Bring the tool's layer to the front, ready to draw."""
@@ -132,6 +135,29 @@ class PromptLayers:
 
     def _layer(self, role: str, needed: bool) -> Layer | None:
         return self._need(role) if needed else self._own.get(role)
+
+    @property
+    def _half_drawn(self) -> bool:
+        """Whether a shape is begun that nobody has heard of yet."""
+        drawn, known = self._own.get("drawings"), self._session.prompts
+        count = drawn.nshapes if isinstance(drawn, Shapes) else 0
+        return count > len(known.strokes) + len(known.outlines)
+
+    def _finish(self) -> None:
+        """End a polygon at its last corner; with nothing half drawn, keep the masks."""
+        drawn = self._own["drawings"]
+        if self._half_drawn and isinstance(drawn, Shapes):
+            mode, drawn.mode = drawn.mode, "pan_zoom"  # napari finishes the shape then
+            drawn.mode = mode
+        else:
+            self._session.commit()
+
+    def _drop(self) -> None:
+        """Drop what is half drawn; with nothing half drawn, all prompts."""
+        if self._half_drawn:
+            self.write(self._session.prompts)
+        else:
+            self._session.clear()
 
     def _flip_tool(self) -> None:
         session = self._session

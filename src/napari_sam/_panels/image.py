@@ -1,11 +1,15 @@
 """Which image is looked at, how its values become a picture, and where the objects go."""
 
-from napari_sam._panels.rows import Combo, Section, button
+from qtpy.QtCore import QSignalBlocker
+
+from napari_sam._panels.rows import Combo, Section, button, number_box, side_by_side
 from napari_sam._session import Session
 
 INTENSITIES = (
     ("percentile", "Automatic"),
+    ("per-channel", "Automatic, by channel"),
     ("contrast limits", "As displayed"),
+    ("fixed", "Fixed range"),
     ("as_is", "Untouched 8-bit"),
 )
 NEW_LAYER = (None, "New labels layer")
@@ -26,7 +30,9 @@ class ImagePanel(Section):
         self.intensity = Combo(
             "How pixel values become what the model sees.\n"
             "Automatic: from the 0.3 to the 99.7 percentile of the plane.\n"
+            "Automatic, by channel: the same for each channel of its own.\n"
             "As displayed: the contrast limits of the layer, when you click.\n"
+            "Fixed range: these two values are black and white, in all planes and images.\n"
             "Untouched 8-bit: 8-bit grey or RGB images, exactly as they are.",
             self._choose_intensity,
         )
@@ -35,12 +41,25 @@ class ImagePanel(Section):
             "Add a layer with the very picture that the model gets.",
             session.request_picture,
         )
+        self.low, self.high = (
+            number_box(f"The value that is {what}.", self._set_range) for what in ("black", "white")
+        )
+        self.range = side_by_side(self.low, self.high)
+        self.channels = Combo(
+            "What the model sees of several channels: the one in view, or more of them. Two, or"
+            " more than three, are laid over each other; three are red, green and blue.",
+            lambda key: session.choose_channels(None if key is None else str(key)),
+        )
         self.add("Layer", self.image)
+        self.add("Channels", self.channels)
         self.add("Intensity", self.intensity)
+        self.add_wide(self.range)
         self.add("Output", self.output)
         self.add_wide(self.picture)
         session.layers_changed.connect(self._show_layers)
         session.intensity_changed.connect(self._show_intensity)
+        session.channels_changed.connect(self._show_channels)
+        self._show_channels()
         self._show_layers()
         self._show_intensity()
 
@@ -60,4 +79,17 @@ class ImagePanel(Section):
         self.output.fill(outputs, session.output)
 
     def _show_intensity(self) -> None:
-        self.intensity.fill(INTENSITIES, self._session.intensity)
+        session = self._session
+        self.intensity.fill(INTENSITIES, session.intensity)
+        self.show_row(self.range, session.intensity == "fixed")
+        for box, value in zip((self.low, self.high), session.fixed_range or (0, 255), strict=True):
+            with QSignalBlocker(box):
+                box.setValue(value)
+
+    def _set_range(self, _: float) -> None:
+        self._session.set_fixed_range(self.low.value(), self.high.value())
+
+    def _show_channels(self) -> None:
+        session = self._session
+        self.channels.fill([(None, "The one in view"), *session.channel_options], session.channels)
+        self.show_row(self.channels, bool(session.channel_options))

@@ -70,14 +70,16 @@ class MaskPanel(Section):
             self._session.set_kind(self.kind.currentText())
 
     def _show_kinds(self) -> None:
-        session = self._session
+        session, edit = self._session, self.kind.lineEdit()
+        writing = edit is not None and edit.hasFocus()
+        text = self.kind.currentText() if writing else session.kind
         wanted = ["", *session.document.kinds]
         if session.kind not in wanted:
             wanted.append(session.kind)
         if [self.kind.itemText(i) for i in range(self.kind.count())] != wanted:
             self.kind.clear()
             self.kind.addItems(wanted)
-        self.kind.setCurrentText(session.kind)
+        self.kind.setCurrentText(text)
 
     def _show(self) -> None:
         self._show_kinds()

@@ -20,7 +20,9 @@ class ModelPanel(Section):
     def __init__(self, session: Session) -> None:
         super().__init__("Model")
         self._session = session
-        self.model = Combo("The first one is part of the package.", self._choose)
+        self.model = Combo(
+            "The first one is part of the package.", self._choose, on_open=self._fill_models
+        )
         self.download = button("Download", "", session.request_download)
         self.precision = Combo(_PRECISION_TIP, lambda value: self._change(precision=value))
         self.backend = Combo(_BACKEND_TIP, lambda value: self._change(backend=value))
@@ -42,7 +44,7 @@ class ModelPanel(Section):
 
     def _show(self) -> None:
         session, spec = self._session, self._session.spec
-        self.model.fill([(m.name, m.title) for m in all_models().values()], session.model.name)
+        self._fill_models()
         self.model.setToolTip(f"{spec.title}: {spec.description}\nLicence: {spec.licence}.")
         self.download.setVisible(not session.weights_here)
         self.download.setText(f"Download {_size(spec)}".strip())
@@ -53,6 +55,11 @@ class ModelPanel(Section):
         self._show_engines()
         self.runtime.setText(f"Runs on: {session.runtime or 'decided at first click'}")
         self.runtime.setToolTip(f"Device, precision, number format, backend: {session.runtime}")
+
+    def _fill_models(self) -> None:
+        """Those made on this machine too; one may have been finished while the window was open."""
+        models = [(m.name, m.title) for m in all_models().values()]
+        self.model.fill(models, self._session.model.name)
 
     def _show_engines(self) -> None:
         """What does not go together cannot be chosen, and says why."""

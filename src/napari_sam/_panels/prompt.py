@@ -12,7 +12,11 @@ TOOLS: tuple[tuple[Tool, str, str], ...] = (
     ("scribble", "+ Scribble", "Draw a line on the object. Alt or Ctrl: not the object. Key T."),
     ("negative scribble", "- Scribble", "Draw a line on what does not belong to it. Key T."),
     ("lasso", "Lasso", "Draw around the object, roughly; several are several objects."),
-    ("polygon", "Polygon", "Click from corner to corner around the object; double-click ends it."),
+    (
+        "polygon",
+        "Polygon",
+        "Click from corner to corner around it; Enter or a double-click ends it.",
+    ),
     ("ellipse", "Ellipse", "Drag an ellipse over the object; several are several objects."),
 )
 ROWS = (slice(0, 3), slice(3, 5), slice(5, 8))  # of tools

@@ -8,6 +8,7 @@ from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
+    QDoubleSpinBox,
     QFormLayout,
     QGroupBox,
     QHBoxLayout,
@@ -17,6 +18,8 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
+
+LARGEST_NUMBER = 1e9
 
 
 class Section(QGroupBox):
@@ -38,6 +41,10 @@ class Section(QGroupBox):
         row = widgets[0] if len(widgets) == 1 else side_by_side(*widgets)
         self._form.addRow(row)
         return row
+
+    def show_row(self, widget: QWidget, shown: bool) -> None:
+        """Show or hide the row of a widget, with its label."""
+        self._form.setRowVisible(widget, shown)
 
 
 def side_by_side(*widgets: QWidget) -> QWidget:
@@ -63,15 +70,38 @@ def column(*widgets: QWidget) -> QWidget:
 
 
 class Combo(QComboBox):
-    """A combo of (value, text) that may be narrower than its longest text."""
+    """A combo of (value, text) that may be narrower than its longest text.
 
-    def __init__(self, tooltip: str, on_chosen: Callable[[object], None]) -> None:
+    Parameters
+    ----------
+    tooltip
+        What is chosen.
+    on_chosen
+        Gets the value that the user has chosen.
+    on_open
+        Called before the list opens: it may have to be filled anew.
+    """
+
+    def __init__(
+        self,
+        tooltip: str,
+        on_chosen: Callable[[object], None],
+        *,
+        on_open: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__()
+        self._on_open = on_open
         self.setToolTip(tooltip)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(10)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.activated.connect(lambda index: on_chosen(self.itemData(index)))
+
+    def showPopup(self) -> None:
+        """Open the list, as Qt does on a click or a key."""
+        if self._on_open is not None:
+            self._on_open()
+        super().showPopup()
 
     def fill(self, entries: Sequence[tuple[object, str]], chosen: object) -> None:
         """Show these entries, one of them chosen. Does not call back."""
@@ -105,6 +135,18 @@ def check_box(text: str, tooltip: str, on_toggled: Callable[[bool], None]) -> QC
     made.setToolTip(tooltip)
     made.setFocusPolicy(Qt.FocusPolicy.NoFocus)
     made.clicked.connect(lambda on: on_toggled(bool(on)))
+    return made
+
+
+def number_box(tooltip: str, on_changed: Callable[[float], None]) -> QDoubleSpinBox:
+    """A number of any size, told when it is complete."""
+    made = QDoubleSpinBox()
+    made.setToolTip(tooltip)
+    made.setRange(-LARGEST_NUMBER, LARGEST_NUMBER)
+    made.setDecimals(3)
+    made.setKeyboardTracking(False)
+    made.setMinimumWidth(60)
+    made.valueChanged.connect(on_changed)
     return made
 
 

@@ -166,7 +166,7 @@ class PackedMicroDecoder:
         update = block.first_cell_update(tokens, token_pe, side, dense)
         for block in self.blocks[1:]:
             tokens = block.attend_to_self(tokens, token_pe)
-            renew = _renew(cells, update, block.to_image, tokens + token_pe, side)
+            renew, _ = _renew(cells, update, block.to_image, tokens + token_pe, side)
             found = _in_slices(renew, len(cells), run)
             tokens = block.update_tokens(tokens, block.to_image.answers(found))
             update = block.cell_update(tokens, token_pe, cells, side.positions)
@@ -189,15 +189,13 @@ class PackedMicroDecoder:
         h, w = side.grid
         cells, fine = workspace.cells, workspace.fine.view(2 * h, 2 * w, -1)
         finer = self.upscale.finer(side.skip, out=fine)
-        compiled = can_refine(finer)
-        renew = _renew(
-            cells, update, self.final, tokens_TD, side, finer=finer if compiled else None
-        )
+        refined = finer if can_refine(finer) else None
+        renew, compiled = _renew(cells, update, self.final, tokens_TD, side, finer=refined)
 
         def finish(rows: slice) -> Found:
             part = slice(rows.start * w, rows.stop * w)
             found = renew(part)
-            if not compiled:
+            if refined is None or not compiled:
                 self.upscale(cells[part], side.skip[part], out=fine[2 * rows.start : 2 * rows.stop])
             return found
 
@@ -227,10 +225,10 @@ def _renew(
     side: ImageSide,
     *,
     finer: Finer | None = None,
-) -> Callable[[slice], Found]:
+) -> tuple[Callable[[slice], Found], bool]:
     """What gives a slice of cells their next values; returns what tokens find in them.
 
-    With ``finer`` the cells become features, and are not kept.
+    And whether it is compiled: with ``finer`` the cells become features then, and are not kept.
     """
     questions = attention.questions(tokens_TD)
     exchange = update.exchange()
@@ -246,14 +244,14 @@ def _renew(
             added=update.added,
             finer=finer,
         )
-        return lambda part: Found(*pass_over(part))
+        return lambda part: Found(*pass_over(part)), True
 
     def renew(part: slice) -> Found:
         renewed = update.after(part)
         cells_PD[part] = renewed
         return attention.ask(questions @ (renewed + side.positions[part]).t(), renewed)
 
-    return renew
+    return renew, False
 
 
 def _in_slices(

@@ -36,7 +36,7 @@ __all__ = [
 
 Positions = NDArray[np.float64]
 
-MOST_POINTS = 6  # of a scribble
+MOST_POINTS = 24  # of a scribble
 LEAST_STEP = 1 / 64  # of the image's longer side: nearer points say the same
 MASK_LOGIT = 6.0  # how sure a drawn mask is, inside; outside it is the negative
 CORNERS = 64  # of an ellipse

@@ -106,7 +106,7 @@ def walk_from_seeds(image: ClassicalImage, positive: Mask, negative: Mask) -> Ma
     if not negative.any():
         seeds[[0, -1]] = seeds[:, [0, -1]] = 2
     step = max(1, -(-max(seeds.shape) // SEEDED_SIDE))
-    height, width = seeds.shape
+    height, width = image.grey.shape
     thin = np.zeros((-(-height // step), -(-width // step)), np.int32)
     for value in (2, 1):  # a stroke may be thinner than a step
         for y, x in np.argwhere(seeds == value):

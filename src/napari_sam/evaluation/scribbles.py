@@ -2,11 +2,9 @@
 
 MedScribble (Wong et al. 2024): several people scribbled on one object of an image, inside it
 (positive) and beside it (negative). The positive scribbles alone, and both together, are given to
-the model at once; best of three masks by predicted IoU. A stroke becomes points: the pixel nearest
-to its middle, then again and again the pixel farthest from all points so far, until every pixel has
-a point within a 32th of the image's long side, at most twelve of each kind. The random walker
-(Grady 2006) takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over
-images; the people of one image are alike. Knows masks and files of strokes; no report.
+the model at once, as points by the dock's rule (``core.strokes``). The random walker (Grady 2006)
+takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over images; the people
+of one image are alike. Knows masks and files of strokes; no report.
 """
 
 from collections.abc import Sequence
@@ -15,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_sam.core.prompts import Prompts
+from napari_sam.core.strokes import LEAST_STEP, spread
 from napari_sam.errors import ImageError
 from napari_sam.evaluation.baselines import ClassicalImage, walk_from_seeds
 from napari_sam.evaluation.clicks import first_click
@@ -32,8 +30,6 @@ from napari_sam.evaluation.tables import Section, make_table, row_head, row_name
 if TYPE_CHECKING:
     from napari_sam.core.automatic import EncodesAndDecodes
 
-SPACING = 32  # so many gaps between points along the image's long side
-MOST_POINTS = 12
 ABOUT = (
     "Each scribble of each person is one answer. inside: the strokes on the object as points; both:"
     " also those beside it; 1 click: at the deepest point of the same objects; random walker: the"
@@ -101,27 +97,13 @@ def read_strokes(sample: Sample) -> list[Strokes]:
     return [Strokes(*pair) for pair in zip(positive, negative, strict=True) if pair[0].any()]
 
 
-def stroke_points(stroke: Mask, *, gap: float, most: int = MOST_POINTS) -> NDArray[np.float64]:
-    """Points (N, 2) y, x on a stroke: one in its middle, then each the farthest from the others.
-
-    Parameters
-    ----------
-    stroke
-        (H, W) mask; no points of an empty one.
-    gap
-        Distance in pixels within which every pixel of the stroke has a point at last.
-    most
-        At most so many points.
-    """
-    pixels = np.argwhere(stroke).astype(np.float64)
+def stroke_points(stroke: Mask) -> list[tuple[float, float]]:
+    """Points (y, x) on a stroke (H, W), as the dock takes them; none of an empty one."""
+    pixels = np.argwhere(stroke)
     if not len(pixels):
-        return pixels
-    chosen = [int(((pixels - pixels.mean(0)) ** 2).sum(1).argmin())]
-    nearest = ((pixels - pixels[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < most and nearest.max() > gap**2:
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, ((pixels - pixels[chosen[-1]]) ** 2).sum(1))
-    return pixels[chosen]
+        return []
+    step = max(stroke.shape) * LEAST_STEP
+    return [(y, x) for y, x in spread(pixels, least_distance=step).tolist()]
 
 
 def ask(model: "EncodesAndDecodes", question: Question) -> list[ScribbleResult]:
@@ -132,15 +114,14 @@ def ask(model: "EncodesAndDecodes", question: Question) -> list[ScribbleResult]:
 
     def answer(points: Sequence[Any], labels: Sequence[int]) -> float:
         prompts = Prompts(points=[points], point_labels=[labels])
-        return iou(model.decode(embedding, prompts, multimask=True).mask(0), truth)
+        alone = len(points) == 1
+        return iou(model.decode(embedding, prompts, multimask=alone).mask(0), truth)
 
     y, x, _ = first_click(truth)
     click = answer([(y, x)], [1])
-    gap = max(truth.shape) / SPACING
     results = []
     for person, strokes in enumerate(people):
-        inside = [tuple(point) for point in stroke_points(strokes.positive, gap=gap)]
-        beside = [tuple(point) for point in stroke_points(strokes.negative, gap=gap)]
+        inside, beside = stroke_points(strokes.positive), stroke_points(strokes.negative)
         ones, both = [1] * len(inside), [1] * len(inside) + [0] * len(beside)
         results.append(
             ScribbleResult(

@@ -181,7 +181,7 @@ def local_workers(count: int, *, threads: int | None = None) -> Iterator[Cluster
         distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             scheduler_kwargs={"dashboard": False},
             memory_limit=0,  # no share of the memory is too much for a model
             env={"OMP_NUM_THREADS": str(threads)},
