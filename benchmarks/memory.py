@@ -1,7 +1,8 @@
 """Memory of segmenting volumes of 1, 4 and 16 times a size: a table and a picture of the curves.
 
 ``python -m benchmarks.memory --out docs/manual/figures``. Each volume has a process of its own; its
-memory is read at each step. A drawn model stands in, so that only what the volume costs is seen.
+memory is read at each step. Squares are drawn instead of asking a model, so that only what the
+volume costs is seen: reading, tiles, stitching and the labels with their pyramid.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from typing import Any
 import numpy as np
 
 from napari_sam.core.params import AutomaticParams
-from napari_sam.testing import FakePredictor
+from napari_sam.progress import Progress
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.pipelines import VolumeJob, segment_volume, stitch_volume
+from napari_sam.volume.run import run
+from napari_sam.volume.store import TileStore
+from napari_sam.volume.tiles import Tile
 
 Curve = list[tuple[float, float]]
 SIDE, TILE, HALO = 1024, 448, 32
+PITCH, SQUARE = 96, 56
 CASES = {
     "deeper": [(2, 1), (8, 1), (32, 1)],
     "wider": [(2, 1), (2, 2), (2, 4)],
@@ -35,21 +40,41 @@ WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 180, 60, 40, 90
 
 
 @dataclass(frozen=True)
-class Discs:
-    """Picklable source of a model that sees discs and remembers no image."""
+class Nobody:
+    """A model that is never asked."""
 
-    def load(self) -> FakePredictor:
-        """A new one each time: it keeps what it has seen."""
-        return FakePredictor(radius=12)
+    def load(self) -> Any:
+        """Nothing."""
+        raise NotImplementedError
 
     def identity(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"name": "discs", "weights_sha256": "none"}
+        return {"name": "squares", "weights_sha256": "none"}
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Work: squares at the same places of the plane in each tile that sees them."""
+
+    image: ImageRef
+    intensity: VolumeIntensity
+
+    def __call__(self, tile: Tile) -> dict[str, np.ndarray]:
+        """Labels of the read region, which is read and brought to 8 bit as for a model."""
+        self.intensity.picture(self.image.read(tile.plane, tile.read))
+        y, x = (np.arange(side.start, side.stop) for side in tile.read)
+        inside = (y % PITCH < SQUARE)[:, None] & (x % PITCH < SQUARE)
+        numbers = (y // PITCH - y[0] // PITCH)[:, None] * 64 + (x // PITCH - x[0] // PITCH) + 1
+        return {"labels": np.where(inside, numbers, 0).astype(np.uint32)}
+
+
+def drawn(work: Any, store: TileStore) -> Generator[Progress, None, None]:
+    """The serial runner, with squares for what a model would find."""
+    return run(Squares(work.image, work.intensity), store)
 
 
 def segment(depth: int, times: int) -> Curve:
     """Segment a volume; (share of the steps, MB) after each step."""
-    import torch  # noqa: F401  # its own memory is none of the volume's
     import zarr
 
     side = SIDE * times
@@ -63,10 +88,10 @@ def segment(depth: int, times: int) -> Curve:
             for y, x in np.ndindex(side // 512, side // 512):
                 array[z, y * 512 : y * 512 + 512, x * 512 : x * 512 + 512] = piece
         image = ImageRef.open(Path(folder) / "image.zarr")
-        job = VolumeJob(image, VolumeIntensity(((0.0, 4000.0),)), Discs(), TILE, HALO)
-        params = AutomaticParams(points_per_side=8, pred_iou_thresh=0.5)
+        job = VolumeJob(image, VolumeIntensity(((0.0, 4000.0),)), Nobody(), TILE, HALO)
         curve: Curve = []
-        steps = segment_volume(job, Path(folder) / "tiles", params=params)
+        params = AutomaticParams()
+        steps = segment_volume(job, Path(folder) / "tiles", params=params, runner=drawn)
         store = _follow(steps, curve, 0.0)
         _follow(stitch_volume(store, image, Path(folder) / "labels.zarr", "a"), curve, 0.5)
     return curve

@@ -9,12 +9,19 @@ import numpy as np
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._operations import Drawing
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet
+from napari_sam._place import (
+    BoxPrompt,
+    MaskPrompt,
+    OutlinePrompt,
+    PointPrompt,
+    PromptSet,
+    StrokePrompt,
+)
 from napari_sam.errors import EditError
 
 SHAPE = (24, 30)
 ACTIONS = ("prompts", "commit", "commit", "commit", "stroke", "delete", "merge", "split", "reshape",
-           "renumber", "describe", "open", "clear", "undo", "undo", "redo")  # fmt: skip
+           "renumber", "describe", "open", "refine", "clear", "undo", "undo", "redo")  # fmt: skip
 
 
 def new_document():
@@ -37,7 +44,20 @@ def _prompts(document, rng, _):
         for _ in range(rng.randrange(4))
     )
     boxes = (BoxPrompt((1.0, 2.0), (5.0, 9.5)),) if rng.random() < 0.2 else ()
-    document.set_prompts(PromptSet(points, boxes))
+    strokes = (StrokePrompt(_path(rng), rng.random() < 0.5),) if rng.random() < 0.3 else ()
+    kind = rng.choice(("polygon", "ellipse"))
+    outlines = (OutlinePrompt(_path(rng), kind),) if rng.random() < 0.3 else ()
+    document.set_prompts(PromptSet(points, boxes, strokes, outlines, document.prompts.mask))
+
+
+def _path(rng):
+    return tuple((rng.random() * 24, rng.random() * 30) for _ in range(4))
+
+
+def _refine(document, rng, chosen):
+    number = chosen[0] if chosen else 1
+    mask = document.labels.data == number
+    document.refine(number, MaskPrompt.of(mask[:9, :9], (0, 0)))
 
 
 def _commit(document, rng, chosen):
@@ -85,6 +105,7 @@ _ACT = {
         chosen, kind=rng.choice(("", "cell", "dirt")), reviewed=rng.random() < 0.5
     ),
     "open": lambda document, rng, chosen: document.open(chosen[0] if chosen else 1),
+    "refine": _refine,
     "clear": lambda document, rng, chosen: document.clear(),
     "undo": lambda document, rng, chosen: document.undo(),
     "redo": lambda document, rng, chosen: document.redo(),

@@ -150,7 +150,7 @@ def test_half_a_file_is_an_image_error(tmp_path: Path) -> None:
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.zarr").mkdir()
-    (tmp_path / "a.czi").write_bytes(b"")
+    (tmp_path / "a.lif").write_bytes(b"")
     np.save(tmp_path / "line.npy", np.zeros(5))
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     zarr.open_group(tmp_path / "group.zarr", mode="w")
@@ -158,7 +158,7 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
         "nowhere.tif": "There is no file",
         "folder": "only .zarr",
         "empty.zarr": "cannot be read",
-        "a.czi": "ending '.czi'; read are .png",
+        "a.lif": "ending '.lif'; read are .png",
         "line.npy": "no plane y, x",
         "objects.npy": "cannot be read",
         "group.zarr": "without an OME-Zarr image",

@@ -8,6 +8,7 @@ from app_model.types import KeyBinding
 from napari.components import ViewerModel
 from napari.layers import Labels
 
+from napari_sam import _chunked_labels
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._layers import drawings, output, planes, preview, prompts
@@ -324,7 +325,7 @@ def test_the_output_takes_the_space_of_the_image():
 
 
 def test_a_very_large_output_uses_no_memory(monkeypatch):
-    monkeypatch.setattr(output, "LARGEST_IN_MEMORY", 1000)
+    monkeypatch.setattr(_chunked_labels, "LARGEST_IN_MEMORY", 1000)
     viewer = ViewerModel()
     image = viewer.add_image(np.zeros((5, 40, 50), np.uint8))
     labels = output.make_output(image)
@@ -855,3 +856,84 @@ def test_many_pixels_are_written_past_naparis_history():
     assert taken.highest() == 8
     taken.write(everything, np.full((600, 700), 8, np.uint32))  # nothing to do
     assert not labels._undo_history
+
+
+# --- channels, drawings -----------------------------------------------------------------------
+
+
+def test_layers_are_mixed_for_the_model_and_forgotten_when_they_go():
+    desk = Desk(np.full((40, 50), 10, np.uint8))
+    red = desk.viewer.add_image(np.full((40, 50), 20, np.uint8), name="red")
+    desk.viewer.add_image(np.zeros((9, 9)), name="other size")
+    session = desk.session
+    session.choose_image(str(desk.image.unique_id))
+    assert session.channel_options == ((str(red.unique_id), "With red"),)
+    desk.click(20, 30)
+    session.choose_channels(str(red.unique_id))
+    assert desk.predictor.images[-1].shape == (40, 50, 2)
+    assert desk.predictor.images[-1][0, 0].tolist() == [10, 20]
+    session.commit()
+    (step,) = [one for one in session.document.history if one.name == "commit"]
+    assert step.details["channels"] == str(red.unique_id)
+    desk.viewer.layers.remove(red)
+    assert session.channels is None
+    assert session.plane.read().shape == (40, 50)
+
+
+@pytest.mark.parametrize(("axis", "order"), [(0, (0, 1, 2)), (2, (2, 0, 1))])
+def test_all_channels_along_an_axis_are_seen_at_once(axis, order):
+    data = np.moveaxis(np.arange(3 * 40 * 50, dtype=np.uint16).reshape(3, 40, 50), 0, axis)
+    desk = Desk(data, rgb=False)
+    desk.viewer.dims.order = order
+    desk.viewer.dims.set_point(axis, 1)
+    session = desk.session
+    assert (f"axis {axis}", f"All 3 along axis {axis}") in session.channel_options
+    session.choose_channels(f"axis {axis}")
+    assert np.array_equal(session.plane.read(), np.moveaxis(data, axis, -1))
+    position = [20.0, 30.0]
+    position.insert(axis, 1.0)
+    desk.click(*position)
+    assert desk.predictor.images[-1].shape == (40, 50, 3)
+    session.commit()
+    where = [20, 30]
+    where.insert(axis, 1)
+    assert desk.labels.data[tuple(where)] == 1  # of the channel in view alone
+    where[axis] = 0
+    assert desk.labels.data[tuple(where)] == 0
+
+
+def test_drawings_follow_undo_and_their_sign_flips_with_a_key():
+    desk = Desk(np.zeros((40, 50), np.uint8))
+    desk.session.choose_tool("scribble")
+    layer = desk.drawings
+    assert layer.mode == "add_path"
+    layer.add(np.array([(20, 10), (20, 30)]), shape_type="path")
+    assert [one.positive for one in desk.session.prompts.strokes] == [True]
+    desk.session.choose_tool("negative scribble")
+    layer.add(np.array([(30, 10), (30, 30)]), shape_type="path")
+    assert [one.positive for one in desk.session.prompts.strokes] == [True, False]
+    assert not np.array_equal(layer.edge_color[0], layer.edge_color[1])
+    desk.session.undo()
+    assert layer.nshapes == 1
+    desk.session.redo()
+    assert list(layer.features["sign"]) == ["positive", "negative"]
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert [one.positive for one in desk.session.prompts.strokes] == [False]
+    desk.session.clear()
+    assert layer.nshapes == 0
+
+
+def test_prompts_on_other_planes_of_a_stack_are_kept_and_named():
+    desk = Desk(np.zeros((20, 24, 30), np.uint8))
+    desk.viewer.dims.order = (1, 0, 2)
+    desk.viewer.dims.set_point(1, 5)
+    desk.session.choose_tool("scribble")
+    desk.drawings.add(np.array([(4, 5, 6), (4, 5, 20)]), shape_type="path")
+    assert desk.session.response is not None
+    desk.viewer.dims.set_point(1, 9)
+    assert desk.session.response is None
+    assert "on another plane: ignored" in desk.session.message
+    desk.viewer.dims.set_point(1, 5)
+    assert desk.session.response is not None
+    assert desk.session.prompts.strokes

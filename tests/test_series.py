@@ -66,7 +66,7 @@ def test_back_and_forward_keep_the_work_of_each(dock, qtbot, folder):
     series = dock.series
     series.open_folder(folder)
     ready(dock, qtbot)
-    assert dock.series_panel.title.text() == "1 of 3: cells1.tif"
+    assert dock.series_panel.said.text() == "1 of 3: cells1.tif"
     draw(dock, 2, 2)
     draw(dock, 20, 20)
     dock.series_panel.next.click()

@@ -1,10 +1,19 @@
 """The session without Qt and napari: states and events."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from napari_sam._label_edit import ArrayLabels, difference
-from napari_sam._place import BoxPrompt, PointPrompt, PromptSet, place
+from napari_sam._place import (
+    BoxPrompt,
+    OutlinePrompt,
+    PointPrompt,
+    PromptSet,
+    StrokePrompt,
+    place,
+)
 from napari_sam._predict import (
     EmbeddingCache,
     MaskPatch,
@@ -16,6 +25,7 @@ from napari_sam._predict import (
     paint,
     predict,
 )
+from napari_sam._review import Review
 from napari_sam._session import LayerRef, Session
 from napari_sam.core.frame import Frame
 from napari_sam.core.predictor import MaskPrediction
@@ -666,3 +676,89 @@ def test_a_very_large_plane_works_with_a_word(desk):
     desk.answer()
     assert desk.session.preview
     assert "5 x 5000" in desk.session.message
+
+
+def test_the_size_that_was_chosen_comes_first_from_then_on(desk):
+    session = desk.session
+    session.set_prompts(points((10.0, 20.0)))
+    desk.answer()
+    assert session.candidate == 1  # the surest, and the middle one
+    session.step_candidate()
+    assert session.candidate == 2
+    assert "largest" in session.message
+    session.set_prompts(points((30.0, 30.0)))
+    desk.answer()
+    assert session.candidate == 2
+    session.set_hovering(True)
+    session.clear()
+    session.hover((20.0, 20.0))
+    desk.answer()
+    assert session.shown[1][0].mask.shape[0] > 20
+    session.set_prompts(points((30.0, 30.0)))
+    desk.answer()
+    session.choose_candidate(1)
+    session.set_prompts(points((10.0, 10.0)))
+    desk.answer()
+    assert session.candidate == 1
+    assert session.level is None
+
+
+def test_a_fixed_range_is_what_the_model_is_asked_with(desk):
+    session = desk.session
+    session.contrast_limits = (3.0, 90.0)
+    session.set_prompts(points((10.0, 20.0)))
+    session.choose_intensity("fixed")
+    assert desk.requests[-1].intensity == (3.0, 90.0)  # begins with what is displayed
+    session.set_fixed_range(10.0, 20.0)
+    assert desk.requests[-1].intensity == (10.0, 20.0)
+    asked = len(desk.requests)
+    session.set_fixed_range(20.0, 20.0)
+    assert "below the highest" in session.message
+    assert len(desk.requests) == asked
+    session.contrast_limits = (0.0, 1.0)
+    assert session.intensity_value() == (10.0, 20.0)
+
+
+def test_a_scribble_and_an_outline_are_asked_undone_and_kept(desk):
+    session = desk.session
+    scribble = StrokePrompt(((20.0, 10.0), (20.0, 30.0)))
+    session.set_prompts(PromptSet(strokes=(scribble,)))
+    desk.answer()
+    (patch,) = session.preview
+    assert patch.mask.shape[1] > 30
+    triangle = OutlinePrompt(((5.0, 5.0), (5.0, 25.0), (25.0, 5.0)))
+    session.set_prompts(PromptSet(strokes=(scribble,), outlines=(triangle,)))
+    assert desk.requests[-1].sketches
+    desk.answer()
+    session.undo()
+    assert session.prompts == PromptSet(strokes=(scribble,))
+    session.redo()
+    desk.answer()
+    session.commit()
+    (record,) = session.document.objects.values()
+    assert record.prompts.outlines == (triangle,)
+    assert desk.labels.data[8, 8] == record.number
+
+
+def test_an_object_drawn_by_hand_is_refined(desk):
+    session, review = desk.session, Review(desk.session)
+    desk.keep(30.0, 40.0)
+    before = desk.labels.data.copy()
+    desk.labels.data[5:12, 5:15] = 7
+    session.stroke(difference(before, desk.labels.data))
+    review.refine()
+    assert "Select an object" in session.message
+    session.select([7])
+    review.refine()
+    assert desk.requests[-1].sketches
+    desk.answer()
+    session.set_prompts(replace(session.prompts, points=(PointPrompt((20.0, 10.0)),)))
+    desk.answer()
+    session.commit()
+    assert session.document.objects[7].prompts.mask is not None
+    assert desk.labels.data[20, 10] == 7
+    session.undo()
+    session.undo()
+    session.undo()
+    assert not session.prompts
+    assert np.count_nonzero(desk.labels.data == 7) == 70

@@ -16,7 +16,7 @@ from napari_sam._history import Draft
 from napari_sam._journal import Journal, Source, read_journal, restore
 from napari_sam._label_edit import ArrayLabels, difference
 from napari_sam._operations import Drawing
-from napari_sam._place import PointPrompt, PromptSet
+from napari_sam._place import MaskPrompt, OutlinePrompt, PointPrompt, PromptSet, StrokePrompt
 from napari_sam.errors import EditError
 
 SHAPE = (12, 14)
@@ -91,9 +91,21 @@ class Machine(RuleBasedStateMachine):
         numbers = sorted(self.naive.facts)
         return numbers[index % len(numbers)] if numbers else None
 
-    @rule(points=st.lists(st.tuples(rows, columns), max_size=3))
-    def prompt(self, points):
-        prompts = PromptSet(tuple(PointPrompt((float(y), float(x))) for y, x in points))
+    @rule(
+        points=st.lists(st.tuples(rows, columns), max_size=3),
+        path=st.lists(st.tuples(rows, columns), min_size=2, max_size=4),
+        kind=st.sampled_from(("none", "scribble", "not this", "polygon", "ellipse")),
+    )
+    def prompt(self, points, path, kind):
+        drawn = tuple((float(y), float(x)) for y, x in path)
+        prompts = PromptSet(
+            tuple(PointPrompt((float(y), float(x))) for y, x in points),
+            strokes=(StrokePrompt(drawn, kind == "scribble"),)
+            if kind in ("scribble", "not this")
+            else (),
+            outlines=(OutlinePrompt(drawn, kind),) if kind in ("polygon", "ellipse") else (),
+            mask=self.naive.draft.prompts.mask,
+        )
         self.real.set_prompts(prompts)
         if prompts != self.naive.draft.prompts:
             self.naive.begin()
@@ -200,6 +212,15 @@ class Machine(RuleBasedStateMachine):
         else:
             self.naive.begin()
             self.naive.draft = Draft(prompts, number)
+
+    @rule(index=st.integers(0, 9))
+    def refine(self, index):
+        number = self.number(index)
+        if number is not None:
+            mask = MaskPrompt.of(self.naive.labels == number, (0, 0))
+            self.real.refine(number, mask)
+            self.naive.begin()
+            self.naive.draft = Draft(PromptSet(mask=mask), number)
 
     @rule()
     def undo(self):

@@ -1,4 +1,4 @@
-"""One plane out of an image file: PNG, JPEG, TIFF, NumPy or (OME-)Zarr.
+"""One plane out of an image file: PNG, JPEG, TIFF, NumPy, (OME-)Zarr, and those of the extras.
 
 Knows file formats and axes; of a stack only the wanted plane is read. Knows no model and no ranges
 (see ``core/intensity``). Every fault of a file becomes an :class:`ImageError` in plain words.
@@ -21,7 +21,8 @@ __all__ = ["READABLE", "read_plane"]
 
 _TIFF = (".tif", ".tiff")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-READABLE = (*_PICTURES, *_TIFF, ".npy", ".zarr")
+_EXTRAS = (".czi", ".nd2", ".dcm", ".nii", ".nii.gz")
+READABLE = (*_PICTURES, *_TIFF, ".npy", ".zarr", *_EXTRAS)
 # What Pillow calls a mode -> one whose array is plain numbers. Transparency is no channel.
 _PLAIN_MODES = {"1": "L", "P": "RGB", "LA": "L", "PA": "RGB", "RGBA": "RGB", "CMYK": "RGB"}
 _COLOURS = (3, 4)
@@ -82,6 +83,11 @@ def _open(path: Path, closing: ExitStack) -> _Stack:
     if suffix == ".npy":
         array = np.lib.format.open_memmap(path, mode="r")  # np.load would speak of pickles
         return _Stack(array, _guess_axes(array.shape))
+    if path.name.lower().endswith(_EXTRAS):
+        from napari_sam.volume.sources import open_source
+
+        lazy = open_source(path, None)
+        return _Stack(lazy.array, lazy.axes.upper())
     raise ImageError(f"{path} has the ending {suffix or 'none'!r}; read are {', '.join(READABLE)}.")
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
+from napari_sam._chunked_labels import empty_labels
 from napari_sam._document import Document
 from napari_sam._journal import DAMAGED_SUFFIX, Journal, Lines, Source, newest, restore
-from napari_sam._label_edit import ArrayLabels, enclosing
+from napari_sam._label_edit import enclosing
 from napari_sam._session import Session
 from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
+
+AT_ONCE = 1 << 26  # pixels that are brought back in one piece
 
 
 class Keeper:
@@ -125,8 +128,11 @@ class Keeper:
             return
         assert document.labels is not None
         if document.objects:
-            region = enclosing(record.slices for record in document.objects.values())
-            labels.write(region, document.labels.read(region))
+            regions = [record.slices for record in document.objects.values()]
+            whole = enclosing(regions)
+            small = np.prod([part.stop - part.start for part in whole], dtype=float) <= AT_ONCE
+            for region in [whole] if small else regions:
+                labels.write(region, document.labels.read(region))
         document.labels = journal.labels = labels
         document.recorder = journal
         self._journals.append(journal)
@@ -168,7 +174,7 @@ def bring_back(lines: Lines) -> Generator[Progress, None, tuple[Lines, Document]
         The journal is damaged.
     """
     yield Progress(0, 0, "Restoring ...")
-    return lines, restore(lines, ArrayLabels(np.zeros(lines.source.shape, np.uint32)))
+    return lines, restore(lines, empty_labels(lines.source.shape))
 
 
 def sync(journal: Journal) -> Generator[Progress, None, None]:

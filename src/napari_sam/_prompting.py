@@ -104,7 +104,8 @@ class Prompting(Workplace):
             self._show(None)
             self.say(f"The weights of {self.spec.title} are not on this computer: {_HOW_TO_GET}")
         else:
-            note = " ".join(filter(None, (placed.note, size_note(self.plane.size))))
+            reduced = "" if self.tiled else size_note(self.plane.size)
+            note = " ".join(filter(None, (placed.note, reduced)))
             self.say(note or "Working ...")
             self._awaited = self.generation
             self.requested.emit(
@@ -116,6 +117,7 @@ class Prompting(Workplace):
                     placed.prompts,
                     note,
                     placed.sketches,
+                    placed.twice,
                 )
             )
 

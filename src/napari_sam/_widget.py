@@ -23,6 +23,7 @@ from napari_sam._layers.output import space_of
 from napari_sam._layers.review import ReviewKeys
 from napari_sam._layers.series import SeriesLayers
 from napari_sam._layers.settings import Settings
+from napari_sam._layers.volume import VolumeLayers
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.files import FilesPanel
 from napari_sam._panels.image import ImagePanel
@@ -35,6 +36,7 @@ from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
 from napari_sam._panels.series import SeriesPanel
+from napari_sam._panels.volume import VolumePanel
 from napari_sam._predict import (
     EmbeddingCache,
     Load,
@@ -49,6 +51,8 @@ from napari_sam._review import Review
 from napari_sam._series import Series
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
+from napari_sam._volume import Volume
+from napari_sam._volume_jobs import VolumeJobs
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.registry import ModelSpec
 from napari_sam.core.weights import download
@@ -88,6 +92,7 @@ class SegmentAnything(QWidget):
         self.bulk = Bulk(self.session)
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
+        self.volume = Volume(self.session, self.everything, self.bulk)
         self.filing = Filing(self.session, space_of)
         self.series = Series(self.keeper, self.filing)
         self._followers = Followers(self.session, self.review, self.series)
@@ -99,6 +104,7 @@ class SegmentAnything(QWidget):
         self.clicks, self.downloads, self.pictures = (LatestJob(self) for _ in range(3))
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
+        self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
         self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
         self._connect()
         self._connect_everything()
@@ -107,6 +113,7 @@ class SegmentAnything(QWidget):
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
+        self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
@@ -119,6 +126,7 @@ class SegmentAnything(QWidget):
             self.everything,
             self.bulk,
             self.review,
+            self.volume_jobs,
         )
         self.destroyed.connect(partial(_let_go, states, self._binding, self._jobs))
 
@@ -127,7 +135,7 @@ class SegmentAnything(QWidget):
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (*self._heard, self.looks, self.syncs)
+        return (*self._heard, self.looks, self.syncs, *self.volume_jobs.all)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -148,8 +156,11 @@ class SegmentAnything(QWidget):
         """Stop the work and leave the viewer; the Labels stay."""
         for job in self._jobs:
             job.close()
+        self.volume_jobs.close()
+        self._volume_layers.close()
         self._settings.close()
         self._binding.close()
+        self.volume.close()
         self.keeper.close()
         self.series.close()
         self.filing.close()
@@ -184,6 +195,8 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
         self.tabs.addTab(self.everything_panel, "Everything")
         self.tabs.addTab(self.objects_panel, "Objects")
+        self.volume_panel = VolumePanel(self.volume)
+        self.tabs.addTab(self.volume_panel, "Volume")
         self.tabs.addTab(column(self.files_panel, self.series_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
@@ -265,6 +278,9 @@ class SegmentAnything(QWidget):
             self.session.choose_tool(self.session.tool)
 
     def _on_sweep(self, request: SweepRequest) -> None:
+        if self.volume.tiled:
+            self.session.say("This plane is worked on in tiles: use Segment in the tab Volume.")
+            return
         self.sweeps.submit(partial(sweep, request, load=self._load, cache=self._cache))
 
     def _on_keep(self, request: BulkRequest) -> None:
@@ -274,12 +290,16 @@ class SegmentAnything(QWidget):
         self.choices.submit(partial(choose, request))
 
     def _on_request(self, request: PredictRequest) -> None:
-        self.clicks.submit(partial(predict, request, load=self._load, cache=self._cache))
+        whole = partial(predict, request, load=self._load, cache=self._cache)
+        self.clicks.submit(self.volume_jobs.click(request) or whole)
 
     def _on_download(self, spec: ModelSpec) -> None:
         self.downloads.submit(partial(download, spec))
 
     def _on_picture(self, plane: Plane, intensity: Intensity) -> None:
+        if self.volume.tiled:
+            self.session.say("This plane is too large for a picture of all of it.")
+            return
         self.pictures.submit(partial(_make_picture, plane, intensity))
 
     def _on_cancel(self) -> None:

@@ -56,6 +56,7 @@ class Workplace:
         self.channel_options: tuple[tuple[str, str], ...] = ()
         self.plane: Plane | None = None
         self.no_plane = READY
+        self.tiled = False  # clicks see their tile, at full resolution
         self.message = READY
         self.busy = False
         self.progress: Progress | None = None

@@ -73,7 +73,8 @@ class Parts(ABC):
         least_score: float | None = None,
     ) -> MaskPrediction:
         parts = self.parts(embedding)
-        y, x = np.floor(prompts.points[:, 0] + 0.5).astype(int).T
+        first = (prompts.points[:, 0] + 0.5) * embedding.frame.scale - 0.5
+        y, x = np.floor(first + 0.5).astype(int).T
         at = parts[np.minimum(y, len(parts) - 1), np.minimum(x, len(parts[0]) - 1)]
         masks = (parts == at[:, None, None]) & (at > 0)[:, None, None]
         scores = self.scores(masks.sum((1, 2)))[:, None].astype(np.float32)

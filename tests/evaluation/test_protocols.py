@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from napari_sam.core.strokes import MOST_POINTS
 from napari_sam.errors import ImageError
 from napari_sam.evaluation import scribbles, volumes
 from napari_sam.evaluation.baselines import ClassicalImage, walk_from_seeds
@@ -30,16 +31,14 @@ def scribbled(tmp_path):
     return Sample("m/1", "MRI", "m", picture_of(labels), labels, item, root=tmp_path)
 
 
-def test_points_of_a_stroke_begin_in_its_middle_and_spread(tmp_path):
+def test_points_of_a_stroke_begin_in_its_middle_and_spread():
     stroke = np.zeros((40, 40), bool)
     stroke[20, 5:36] = True
-    points = scribbles.stroke_points(stroke, gap=5)
-    assert points[0].tolist() == [20, 20]
-    assert sorted(points[1:3, 1]) == [5, 35]
-    distances = np.abs(np.arange(5, 36)[:, None] - points[None, :, 1]).min(1)
-    assert distances.max() <= 5
-    assert len(scribbles.stroke_points(stroke, gap=0.1, most=4)) == 4
-    assert len(scribbles.stroke_points(np.zeros((4, 4), bool), gap=5)) == 0
+    points = scribbles.stroke_points(stroke)
+    assert points[0] == (20, 20)
+    assert sorted(x for _, x in points[1:3]) == [5, 35]
+    assert len(points) == MOST_POINTS
+    assert not scribbles.stroke_points(np.zeros((4, 4), bool))
 
 
 def test_every_person_s_scribble_is_one_answer(scribbled):
@@ -47,9 +46,10 @@ def test_every_person_s_scribble_is_one_answer(scribbled):
     question = Question(scribbled, "MRI (m)", EvaluationParams())
     found = scribbles.ask(model, question)
     assert [(r.person, r.inside, r.both, r.click) for r in found] == [(0, 1, 1, 1), (1, 1, 1, 1)]
-    inside, both = model.asked[1][0], model.asked[2][0]
+    inside, both = model.asked[1][0], model.asked[3][0]  # each is asked twice
     assert set(inside.point_labels.ravel()) == {1}
     assert set(both.point_labels.ravel()) == {0, 1}
+    assert [multimask for _, multimask in model.asked[:3]] == [True, False, False]
     walked = scribbles.ask_classical(question)
     assert [r.both > 0.9 for r in walked] == [True, True]
     findings = Findings({"fake": found}, walked, {}, question.params)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from napari_sam._image_files import read_plane
 from napari_sam.errors import ImageError, MissingExtraError
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.sources import forget_sources
@@ -63,6 +64,13 @@ def test_nifti_of_several_times_and_channels(tmp_path: Path) -> None:
     found = ImageRef.open(tmp_path / "c.nii")
     assert (found.axes, found.channels) == ("xyzc", 3)
     np.testing.assert_array_equal(found.read((0, 1)), data[:, :, 1].transpose(1, 0, 2))
+
+
+def test_a_plane_for_a_single_picture(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    data = stack(6, 5, 4)
+    nibabel.save(nibabel.Nifti1Image(data, np.eye(4)), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_plane(tmp_path / "a.nii.gz", (2,)), data[:, :, 2].T)
 
 
 def write_dicom(path: Path, pixels: np.ndarray, number: int, z: float, **more: Any) -> None:

@@ -15,6 +15,7 @@ from napari_sam.errors import ImageError
 from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.pipelines import segment_volume, stitch_volume
+from napari_sam.volume.remote import refusal
 from napari_sam.volume.sources import forget_sources
 from tests.volume.fakes import cells
 from tests.volume.images import write_ome_zarr
@@ -143,3 +144,24 @@ def test_who_does_not_answer_is_said(bucket: str) -> None:
         ImageRef.open("nowhere://a/b.zarr")
     with pytest.raises(ImageError, match=r"bucket"):
         ImageRef.open("s3://no-such-bucket/b.zarr")
+
+
+def test_a_refusal_says_how_to_be_let_in() -> None:
+    refused = refusal("s3://a/b.zarr", PermissionError("Access Denied."))
+    assert "s3://a/b.zarr may not be read (Access Denied): name an account" in str(refused)
+    assert refusal("s3://a/b.zarr", OSError("broken")) is None
+
+
+def test_without_an_account_it_is_said_how_to_be_let_in(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    s3fs = pytest.importorskip("s3fs")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(ImageError, match=r"may not be read .*FSSPEC_S3_ANON=true"):
+        ImageRef.open(f"{bucket}/0.4.zarr")
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -4,7 +4,7 @@ Knows napari's layers and the session; knows no Qt. What must not happen in the 
 event (adding a layer while one is added) goes through ``later``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -17,7 +17,7 @@ from napari_sam._layers import channels, output, planes, preview
 from napari_sam._layers.prompt_layers import MAKERS, PromptLayers
 from napari_sam._predict import Plane
 from napari_sam._session import LayerRef, Session
-from napari_sam.errors import ImageError
+from napari_sam.errors import NapariSamError
 
 BOUND = (*MAKERS, "preview")  # layers of ours that have our keys
 OUTPUT_KEYS = (
@@ -55,14 +55,10 @@ class Binding:
             "preview": preview.make_preview,
         }
         self._prompts = PromptLayers(viewer, session, own=self._own, need=self.need)
-        self._labels: dict[str, output.LayerLabels] = {}
+        self.make_output = output.make_output
+        self._labels: dict[str, output.OutputLabels] = {}
         self._binders: list[Callable[[Layer], None]] = []
         self._closed = False
-        layers, dims = viewer.layers.events, viewer.dims.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.connect(self._on_layers)
-        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
-            event.connect(self._on_view)
         self._slots: list[tuple[Any, Callable[..., Any]]] = [
             (session.layers_changed, self._on_choice),
             (session.tool_changed, self._prompts.show_tool),
@@ -74,6 +70,11 @@ class Binding:
             (session.objects_changed, self._on_preview),
             (session.selection_changed, self._on_selection),
         ]
+        layers, dims = viewer.layers.events, viewer.dims.events
+        for event in (layers.inserted, layers.removed, layers.renamed):
+            self._slots.append((event, self._on_layers))
+        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
+            self._slots.append((event, self._on_view))
         for signal, slot in self._slots:
             signal.connect(slot)
         self._on_layers()
@@ -85,11 +86,6 @@ class Binding:
         self._closed = True
         for signal, slot in self._slots:
             signal.disconnect(slot)
-        layers, dims = self._viewer.layers.events, self._viewer.dims.events
-        for event in (layers.inserted, layers.removed, layers.renamed):
-            event.disconnect(self._on_layers)
-        for event in (dims.point, dims.order, dims.ndisplay, dims.ndim):
-            event.disconnect(self._on_view)
         self._watch(None)
         for labels in self._labels.values():
             _unbind(labels)
@@ -182,12 +178,7 @@ class Binding:
 
     def has_pixels_of(self, plane: Plane) -> bool:
         """Whether the image still has the pixels that a plane was made of."""
-        image = self._image
-        if image is None:
-            return False
-        data = image.data[0] if image.multiscale else image.data
-        now = (image.unique_id, id(data), self._revision)
-        return bool(plane.key[:3] == now)  # type: ignore[index]
+        return bool(plane.key[:3] == self.pixels)  # type: ignore[index]
 
     def place_on(self, plane: Plane, position: Sequence[float]) -> tuple[float, float] | None:
         """(y, x) on a plane of the image of a position in the viewer; None: on another plane."""
@@ -210,9 +201,22 @@ class Binding:
         """The image layer that is worked on."""
         return self._image
 
+    @property
+    def pixels(self) -> tuple[Hashable, ...]:
+        """What tells the pixels of the image from others, also from its own before an edit."""
+        image = self._image
+        if image is None:
+            return ()
+        data = image.data[0] if image.multiscale else image.data
+        return (image.unique_id, id(data), self._revision)
+
     def own(self, role: str) -> Layer | None:
         """Our layer of this role, if it is there."""
         return self._own.get(role)
+
+    def output_labels(self) -> output.OutputLabels | None:
+        """The labels that are drawn on, if there are any."""
+        return self._labels.get(self._session.output or "")
 
     def bind_too(self, bind: Callable[[Layer], None]) -> None:
         """Somebody else has keys for the layers of prompts, the preview and the output."""
@@ -246,7 +250,7 @@ class Binding:
         active = self._viewer.layers.selection.active
         self._viewer.add_layer(layer)
         order = self._viewer.layers
-        for role in ("candidates", "preview", "drawings", "boxes", "points"):
+        for role in ("tiles", "candidates", "preview", "drawings", "boxes", "points"):
             own = self._own.get(role)
             if own is not None and own in order:
                 order.move(order.index(own), len(order))
@@ -303,10 +307,10 @@ class Binding:
                 output.check_output(chosen, self._image)
                 self._adopt(chosen)
             else:
-                made = output.make_output(self._image)
+                made = self.make_output(self._image)
                 self._add(made)
                 self._adopt(made, highest=0)
-        except (ImageError, MemoryError) as error:
+        except (NapariSamError, OSError, MemoryError) as error:
             self._session.say(f"Not kept: {error}")
 
     def _on_document(self) -> None:
@@ -318,7 +322,7 @@ class Binding:
     def _adopt(self, layer: Labels, *, highest: int | None = None) -> None:
         token = _ref(layer).token
         if token not in self._labels:
-            self._labels[token] = output.LayerLabels(
+            self._labels[token] = output.open_labels(
                 layer,
                 highest=highest,
                 on_stroke=lambda edit: self._on_stroke(token, edit),
@@ -339,7 +343,7 @@ class Binding:
         return next((layer for layer in self._viewer.layers if _ref(layer).token == token), None)
 
 
-def _unbind(labels: output.LayerLabels) -> None:
+def _unbind(labels: output.OutputLabels) -> None:
     labels.close()
     for key in OUTPUT_KEYS:
         labels.layer.bind_key(key, None)

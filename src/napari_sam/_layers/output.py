@@ -4,18 +4,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import zarr
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
+from napari_sam._chunked_labels import empty_array
 from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
 from napari_sam._layers.planes import same_grid, same_space, shape_of
+from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, open_stored
 from napari_sam.errors import ImageError
 
-LARGEST_IN_MEMORY = 1 << 31  # bytes of a new Labels layer; above, only chunks that are drawn on
 SCANNED_EACH_TIME = 1 << 26  # pixels
 LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
-CHUNK = 512
 FEW_PIXELS = 1 << 17  # that are written as napari's tools do it
 
 
@@ -25,14 +24,27 @@ def make_output(image: Image) -> Labels:
     Memory is used only where something is drawn: numpy zeros are not there until they are written,
     and very large layers are zarr arrays in memory.
     """
-    shape = shape_of(image)
-    labels: Any
-    if np.prod(shape, dtype=float) * 4 > LARGEST_IN_MEMORY:
-        chunks = tuple(min(n, CHUNK) if a >= len(shape) - 2 else 1 for a, n in enumerate(shape))
-        labels = zarr.create_array({}, shape=shape, chunks=chunks, dtype="uint32")
-    else:
-        labels = np.zeros(shape, np.uint32)
+    labels = empty_array(shape_of(image))
     return Labels(labels, name=f"{image.name} labels", **same_space(image))
+
+
+def open_labels(
+    layer: Labels,
+    *,
+    highest: int | None = None,
+    on_stroke: Callable[[LabelEdit], None] | None = None,
+    on_replaced: Callable[[], None] | None = None,
+) -> "OutputLabels":
+    """What is drawn on: labels on disk, or the layer itself (see :class:`LayerLabels`).
+
+    Raises
+    ------
+    StoreError
+        Labels on disk cannot be kept in step.
+    """
+    if is_stored(layer):
+        return open_stored(layer)
+    return LayerLabels(layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced)
 
 
 class LayerLabels:
@@ -154,6 +166,9 @@ class LayerLabels:
             self._on_stroke(edit)
 
 
+OutputLabels = LayerLabels | StoredLabels
+
+
 def stroke_edit(data: Any, atoms: Sequence[Any]) -> LabelEdit:
     """What napari's ``paint`` event says, as an edit.
 
@@ -217,6 +232,9 @@ def check_output(labels: Labels, image: Image) -> None:
         It cannot be written, or its pixels are not those of the image.
     """
     data = labels.data
+    if is_stored(labels):
+        check_stored(labels, image)
+        return
     if labels.multiscale or type(data).__module__.startswith("dask") or _is_read_only(data):
         raise ImageError(
             f"{labels.name!r} is read-only (lazy, multiscale, or opened to be read): choose another"

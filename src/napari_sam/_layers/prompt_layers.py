@@ -80,7 +80,8 @@ class PromptLayers:
         if layer in (self._own.get("points"), self._own.get("drawings")):
             layer.events.features.connect(self._on_features)
             layer.mouse_drag_callbacks.append(self._on_press)
-        if layer is self._own.get("drawings"):
+        drawings = self._own.get("drawings")
+        if drawings is not None and layer is drawings:
             layer.bind_key("Enter", lambda _: self._finish(), overwrite=True)
             layer.bind_key("Escape", lambda _: self._drop(), overwrite=True)
 

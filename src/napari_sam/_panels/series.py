@@ -31,12 +31,12 @@ class SeriesPanel(Section):
             self._on_save,
         )
         self.save.fill(ENDINGS, series.save_as)
-        self.title = line(series.title)
+        self.said = line(series.title)
         self.add_wide(self.open)
         self.add("Image", self.files)
         self.add_wide(self.back, self.next)
         self.add("Labels to", self.save)
-        self.add_wide(self.title)
+        self.add_wide(self.said)
         series.changed.connect(self._show)
         self._show()
 
@@ -62,5 +62,5 @@ class SeriesPanel(Section):
         self.files.setEnabled(bool(series.files))
         self.back.setEnabled(series.index > 0)
         self.next.setEnabled(0 <= series.index < len(series.files) - 1)
-        self.title.setText(series.title)
+        self.said.setText(series.title)
         self.save.fill(ENDINGS, series.save_as)

@@ -256,6 +256,11 @@ class Predictor:
             low_res = drop_fragments(low_res, prompts, frame)
         return MaskPrediction(low_res, scores.float().cpu().numpy(), frame)
 
+    @property
+    def network(self) -> PromptableModel:
+        """The network."""
+        return self._model
+
     def frame(self, size: tuple[int, int]) -> Frame:
         """The frame that an image of (height, width) gets."""
         return Frame.fit(

@@ -330,8 +330,12 @@ class FinetuneParams:
         Steps between two validations.
     objects
         Most objects of an image that are asked about in a validation.
-    crop, crops, crop_objects
-        Side in pixels of the crops, crops of a step, and objects of each.
+    crop
+        Side in pixels of the crops; a multiple of 16.
+    crops
+        Crops of a step.
+    crop_objects
+        Objects asked about in each crop.
     synthetic_share
         Share of crops that are drawn: what the model could do before is forgotten less.
     seed

@@ -22,7 +22,7 @@ from napari_sam.core.intensity import (
 )
 from napari_sam.errors import ImageError
 from napari_sam.volume.image import ImageRef
-from napari_sam.volume.sample import sample_blocks
+from napari_sam.volume.sample import telling_blocks
 
 __all__ = ["VolumeIntensity"]
 
@@ -50,7 +50,7 @@ class VolumeIntensity:
         *,
         channels: tuple[int, ...] | None = None,
     ) -> "VolumeIntensity":
-        """Take the ranges from at most 64 blocks of the whole volume, or as given.
+        """Take the ranges from some blocks of the whole volume that show something, or as given.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class VolumeIntensity:
             there = f"0 to {count - 1}" if count else "no axis c"
             raise ImageError(f"channels {channels} were chosen; the image has {there}.")
         known = not isinstance(intensity, str) or intensity == "as_is"
-        sample = [] if known and count != 4 else list(sample_blocks(image))
+        sample = [] if known and count != 4 else telling_blocks(image)
         taken = channels or (None if count is None else _all_channels(image, sample))
         number = len(taken) if taken else 1
         if intensity == "as_is":

@@ -21,6 +21,7 @@ __all__ = ["LabelImage"]
 ATTRIBUTE = "napari_sam"
 COARSEST = 1024  # pixels: the pyramid ends with the first level that is not larger
 MOST_CHUNK = 512
+SCANNED = 4096  # pixels a side of the blocks in which the highest label is searched
 
 
 class LabelImage:
@@ -126,6 +127,42 @@ class LabelImage:
         """Labels (y, x) of a region of a plane at level 0."""
         return self._turned(np.asarray(self._arrays[0][self._index(plane, *region)]))
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """The zarr arrays, the finest first."""
+        return tuple(self._arrays)
+
+    def write_block(self, region: tuple[slice, ...], labels: NDArray[Any]) -> None:
+        """Write labels into a block along all axes, and what follows into the pyramid."""
+        where = dict(zip(self.axes, region, strict=True))
+        one = slice(0, 1)
+        times, depths = where.get("t", one), where.get("z", one)
+        order = [self.axes.index(a) for a in "tzyx" if a in self.axes]
+        planes = labels.transpose(order).reshape(
+            times.stop - times.start, depths.stop - depths.start,
+            *(labels.shape[self.axes.index(a)] for a in "yx"),
+        )  # fmt: skip
+        for t, z in np.ndindex(planes.shape[:2]):
+            self.write((times.start + t, depths.start + z), (where["y"], where["x"]), planes[t, z])
+
+    def highest(self) -> int:
+        """The highest label; those of another program are looked through, block by block."""
+        stored = provenance(self.path)
+        if stored is not None and stored.get("complete"):
+            return max(int(stored.get("objects", 0)), int(stored.get("highest", 0)))
+        finest = self._arrays[0]
+        sides = [SCANNED if a in "yx" else 1 for a in self.axes]
+        counts = [-(-n // side) for n, side in zip(finest.shape, sides, strict=True)]
+        blocks = (
+            finest[tuple(slice(i * s, (i + 1) * s) for i, s in zip(at, sides, strict=True))]
+            for at in np.ndindex(*counts)
+        )
+        return max((int(np.max(block)) for block in blocks), default=0)
+
+    def note_highest(self, label: int) -> None:
+        """Remember the highest label, so that nobody has to look through all of them."""
+        self._group.attrs[ATTRIBUTE] = {**(provenance(self.path) or {}), "highest": label}
+
     def rebuild(self, plane: Plane, region: Region) -> None:
         """Bring the pyramid in step after level 0 was edited inside a region of a plane."""
         self.write(plane, region, self.read(plane, region))
@@ -222,9 +259,11 @@ def _make(
     lengths = {axis: n for axis, n in zip(image.axes, image.shape, strict=True) if axis != "c"}
     height, width = image.size
     chunk = {"y": _chunk(tile[0]), "x": _chunk(tile[1])}
-    levels = 1
-    while max(height, width) > COARSEST << (levels - 1):
-        levels += 1
+    levels = _levels_of(root) - image.level if inside else 0
+    if levels < 1:
+        levels = 1
+        while max(height, width) > COARSEST << (levels - 1):
+            levels += 1
     for level in range(levels):
         shape = tuple(-(-lengths[a] // 2**level) if a in "yx" else lengths[a] for a in axes)
         pairs = zip(axes, shape, strict=True)
@@ -236,6 +275,15 @@ def _make(
         )  # fmt: skip
     attributes = _metadata(path.name, image, levels, inside, zarr_format)
     group.attrs.update({**attributes, ATTRIBUTE: {**ours, "ready": True}})
+
+
+def _levels_of(root: Path) -> int:
+    """How many resolutions an OME-Zarr image names: its labels have as many (OME-Zarr 0.4, 0.5)."""
+    import zarr
+
+    attributes: Any = zarr.open_group(root, mode="r").attrs.asdict()
+    found = attributes.get("ome", attributes).get("multiscales") or [{"datasets": []}]
+    return len(found[0]["datasets"])
 
 
 def _foreign(path: Path) -> bool:

@@ -4,6 +4,7 @@ Each is a generator of :class:`~napari_sam.Progress`: closing it cancels, callin
 same arguments goes on where it stopped. Knows the order of things; each thing is a module.
 """
 
+import json
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xxhash
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
@@ -33,7 +35,14 @@ from napari_sam.volume.store import TileStore, read_manifest
 from napari_sam.volume.tiles import TileGrid
 from napari_sam.volume.work import EmbedWork, SegmentWork
 
-__all__ = ["VolumeJob", "embed_volume", "open_embeddings", "segment_volume", "stitch_volume"]
+__all__ = [
+    "VolumeJob",
+    "embed_volume",
+    "open_embeddings",
+    "open_segmentation",
+    "segment_volume",
+    "stitch_volume",
+]
 
 TILES_AT_ONCE = 24  # tiles whose labels are in memory: a tile and those around it, twice
 
@@ -61,6 +70,11 @@ class VolumeJob:
         """The tiles."""
         image = self.image
         return TileGrid((image.times, image.depth, *image.size), self.side, self.halo)
+
+    def digest(self, params: dict[str, Any]) -> str:
+        """A short name for what decides the results: for folders that must not be mixed up."""
+        plain = json.dumps(self.manifest("any", params).as_dict() | {"notes": None}, sort_keys=True)
+        return xxhash.xxh3_64_hexdigest(plain.encode())[:8]
 
     def manifest(self, kind: str, params: dict[str, Any]) -> Manifest:
         """All that decides the results."""
@@ -137,6 +151,27 @@ def segment_volume(
     StoreMismatchError, StoreIncompleteError, StoreError
         As :func:`embed_volume`.
     """
+    work, opened = open_segmentation(
+        job, store, params=params, min_area=min_area, embeddings=embeddings, dtype=dtype
+    )
+    yield from runner(work, opened)
+    opened.require_complete()
+    return opened
+
+
+def open_segmentation(
+    job: VolumeJob,
+    store: str | Path,
+    *,
+    params: AutomaticParams,
+    min_area: int = 0,
+    embeddings: str | Path | None = None,
+    dtype: str = "float16",
+) -> tuple[SegmentWork, TileStore]:
+    """What makes the labels of tiles, and the store that keeps them: made, or gone on with.
+
+    Parameters and errors are those of :func:`segment_volume`.
+    """
     settings = {
         "generator": _plain(params),
         "min_area": min_area,
@@ -149,10 +184,7 @@ def segment_volume(
     if embeddings is not None:
         open_embeddings(job, Path(embeddings), dtype)
     where = str(embeddings) if embeddings is not None else None
-    work = SegmentWork(job.image, job.intensity, job.model, params, min_area, where)
-    yield from runner(work, opened)
-    opened.require_complete()
-    return opened
+    return SegmentWork(job.image, job.intensity, job.model, params, min_area, where), opened
 
 
 def stitch_volume(

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_sam.errors import ImageError, missing_extra
 
-__all__ = ["is_address", "name_of", "open_remote_file", "remote_store"]
+__all__ = ["is_address", "name_of", "open_remote_file", "refusal", "remote_store"]
 
 
 def is_address(source: object) -> bool:
@@ -57,6 +57,17 @@ def open_remote_file(address: str, closing: ExitStack) -> Any:
     except ValueError as error:
         raise _unknown(address, error) from error
     return file
+
+
+def refusal(address: str, error: Exception) -> ImageError | None:
+    """What to do where access is refused; None for other errors."""
+    if not isinstance(error, PermissionError) and "credentials" not in str(error).lower():
+        return None
+    return ImageError(
+        f"{address} may not be read ({str(error).rstrip('.')}): name an account with AWS_PROFILE or"
+        " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or set FSSPEC_S3_ANON=true for what is"
+        " public."
+    )
 
 
 def _unknown(address: str, error: Exception) -> ImageError:

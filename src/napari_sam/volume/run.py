@@ -5,7 +5,7 @@ goes with the process when it dies. Knows neither models nor images.
 """
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +26,9 @@ CLAIMS = "claims"
 WAIT_S = 0.2
 
 
-def run(work: Work, store: TileStore) -> Generator[Progress, None, None]:
+def run(
+    work: Work, store: TileStore, *, only: Sequence[int] | None = None
+) -> Generator[Progress, None, None]:
     """Make all missing tiles: a job that yields after each one.
 
     Closing the generator cancels; what is done stays. A tile whose pixels cannot be read is noted
@@ -38,6 +40,8 @@ def run(work: Work, store: TileStore) -> Generator[Progress, None, None]:
         Makes a tile's result.
     store
         Says what is missing and takes the results.
+    only
+        Numbers of the tiles that are wanted; None: all.
 
     Raises
     ------
@@ -46,8 +50,10 @@ def run(work: Work, store: TileStore) -> Generator[Progress, None, None]:
     NapariSamError
         Whatever the work raises, except :class:`ImageError`.
     """
-    total = len(store)
-    missing = np.flatnonzero(~store.done()).tolist()
+    if only is None:
+        total, missing = len(store), np.flatnonzero(~store.done()).tolist()
+    else:
+        total, missing = len(only), [index for index in only if not store.is_done(index)]
     finished = total - len(missing)
     yield Progress(finished, total, "tiles done")
     while missing:

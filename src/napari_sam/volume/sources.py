@@ -141,8 +141,13 @@ def _open_file(path: Path, level: int | None, closing: ExitStack) -> LazyImage:
 def _open_address(address: str, level: int | None, closing: ExitStack) -> LazyImage:
     from napari_sam.volume.readers.tiff import open_tiff
     from napari_sam.volume.readers.zarr import open_zarr
-    from napari_sam.volume.remote import open_remote_file, remote_store
+    from napari_sam.volume.remote import open_remote_file, refusal, remote_store
 
     if address.lower().endswith(_TIFF):
         return open_tiff(address, open_remote_file(address, closing), level, closing)
-    return open_zarr(address, level, remote_store(address))
+    try:
+        return open_zarr(address, level, remote_store(address))
+    except Exception as error:
+        if said := refusal(address, error):
+            raise said from error
+        raise

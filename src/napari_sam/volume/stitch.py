@@ -87,9 +87,8 @@ def find_objects(
     seen = [_look(grid, tile, read(tile)) for tile in tiles]
     first = np.cumsum([0, *(len(one.area) for one in seen)])
     pairs = [np.zeros((0, 2), np.int64)]
-    start = tiles[0].index
     for tile, other in _neighbours(grid, plane):
-        offsets = first[[tile.index - start, other.index - start]]
+        offsets = first[[grid.place(tile), grid.place(other)]]
         pairs.append(_partners(tile, other, read) + offsets)
     partners = np.concatenate(pairs)
     group = components(int(first[-1]), partners[:, 0], partners[:, 1])
@@ -103,12 +102,11 @@ def paint(
     size = tuple(part.stop - part.start for part in tile.write)
     painted = np.zeros(size, np.uint32)
     areas = np.full(size, np.iinfo(np.uint32).max, np.uint32)
-    start = next(grid.on(tile.plane)).index
     for other in grid.seeing(tile):
         shared = intersection(other.read, tile.write)
         assert shared is not None
         labels = read(other)[within(shared, other.read)].astype(np.int64)
-        index = np.where(labels > 0, objects.first[other.index - start] + labels, 0)
+        index = np.where(labels > 0, objects.first[grid.place(other)] + labels, 0)
         shown = objects.painted[index] == WHOLE
         if other.index == tile.index:
             shown |= objects.painted[index] == OWN_PART
@@ -144,12 +142,12 @@ def _look(grid: TileGrid, tile: Tile, labels: NDArray[Any]) -> _Seen:
 
 
 def _neighbours(grid: TileGrid, plane: Plane) -> Iterator[tuple[Tile, Tile]]:
-    rows, columns = grid.cells
-    for tile in grid.on(plane):
+    by_cell = {tile.cell: tile for tile in grid.on(plane)}
+    for (row, column), tile in by_cell.items():
         for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-            row, column = tile.cell[0] + down, tile.cell[1] + right
-            if row < rows and 0 <= column < columns:
-                yield tile, grid.at(plane, (row, column))
+            other = by_cell.get((row + down, column + right))
+            if other is not None:
+                yield tile, other
 
 
 def _partners(tile: Tile, other: Tile, read: ReadLabels) -> Numbers:

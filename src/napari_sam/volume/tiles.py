@@ -144,6 +144,11 @@ class TileGrid:
         first = (plane[0] * self.shape[1] + plane[1]) * rows * columns
         return map(self.tile, range(first, first + rows * columns))
 
+    def place(self, tile: Tile) -> int:
+        """The tile's number among those of its plane."""
+        rows, columns = self.cells
+        return tile.index % (rows * columns)
+
     def around(self, tile: Tile) -> Iterator[Tile]:
         """The tiles of its plane that may share pixels with it, itself included, row by row."""
         sizes = zip(self.read_size, self.write_size, self.cells, tile.cell, strict=True)

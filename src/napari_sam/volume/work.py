@@ -50,7 +50,7 @@ class EmbedWork:
 
     def __call__(self, tile: Tile) -> Result:
         """``features`` (C, h, w) and, of the bundled model, ``skip``."""
-        return _arrays(self.embed(self.image.read(tile.plane, tile.read)))
+        return embedding_arrays(self.embed(self.image.read(tile.plane, tile.read)))
 
     def embed(self, part: NDArray[Any]) -> "ImageEmbedding":
         """The embedding of pixels as the image has them."""
@@ -60,7 +60,7 @@ class EmbedWork:
         """What the store must hold for tiles of a size: its arrays, and the frame."""
         shape = size if self.image.channels is None else (*size, self.image.channels)
         embedding = self.embed(np.zeros(shape, self.image.dtype))
-        arrays = _arrays(embedding)
+        arrays = embedding_arrays(embedding)
         specs = tuple(ArraySpec(name, values.shape, dtype) for name, values in arrays.items())
         return specs, asdict(embedding.frame)
 
@@ -151,7 +151,8 @@ def read_embedding(
     )
 
 
-def _arrays(embedding: "ImageEmbedding") -> Result:
+def embedding_arrays(embedding: "ImageEmbedding") -> Result:
+    """What a store keeps of an embedding, in float32."""
     arrays = {"features": embedding.features[0].float().cpu().numpy()}
     if embedding.skip is not None:
         arrays["skip"] = embedding.skip[0].float().cpu().numpy()
