@@ -26,11 +26,16 @@ def patch(seed: int) -> NDArray[np.uint16]:
         z, y, x = rng.uniform((3, 0, 0), (DEPTH - 3, CHUNK, CHUNK))
         height, high, wide = rng.uniform((2, 14, 14), (5, 34, 34))
         bright = rng.uniform(1500, 6000)
+        rows, columns = (
+            slice(max(0, int(at - size)), min(CHUNK, int(at + size) + 2))
+            for at, size in ((y, high), (x, wide))
+        )
+        near = grid[:, rows, columns]
+        far = ((near[0] - y) / high) ** 2 + ((near[1] - x) / wide) ** 2
         for plane in range(DEPTH):
             rest = 1 - ((plane - z) / height) ** 2
             if rest > 0:
-                far = ((grid[0] - y) / high) ** 2 + ((grid[1] - x) / wide) ** 2
-                volume[plane] += bright * np.clip((rest - far) * 4, 0, 1)
+                volume[plane, rows, columns] += bright * np.clip((rest - far) * 4, 0, 1)
     return np.clip(volume, 0, 65535).astype(np.uint16)
 
 

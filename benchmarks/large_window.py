@@ -135,6 +135,7 @@ class Sitting:
         self.dock.volume.run("segment", "view")
         self.wait(lambda: self.dock.volume.busy, "segment")
         self.wait(lambda: not self.dock.volume.busy, "segment")
+        self.wait(lambda: not self.dock.keeps.running, "keep")
         found = len(self.dock.session.document.objects) - count
         print(f"  ({found} objects)")
 

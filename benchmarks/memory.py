@@ -28,13 +28,13 @@ from napari_sam.volume.store import TileStore
 from napari_sam.volume.tiles import Tile
 
 Curve = list[tuple[float, float]]
-SIDE, TILE, HALO = 2048, 896, 64
+SIDE, TILE, HALO = 1024, 448, 32
 PITCH, SQUARE = 96, 56
 CASES = {
     "deeper": [(2, 1), (8, 1), (32, 1)],
     "wider": [(2, 1), (2, 2), (2, 4)],
 }
-"""Planes, and how many times 2048 a side: 1, 4 and 16 times as many voxels."""
+"""Planes, and how many times 1024 a side: 1, 4 and 16 times as many voxels."""
 COLOURS = ("#0b7285", "#f08c00", "#c2255c")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 300, 180, 60, 40, 90
 

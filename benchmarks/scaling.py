@@ -3,8 +3,8 @@
 ``python -m benchmarks.scaling`` measures on this machine what a tile takes, what the scheduler does
 for one task, what stitching costs and how many bytes a tile has; then it plays the job: one
 scheduler that handles tasks one after the other, workers whose tiles take unequal times and that
-die now and then. Times are those of the processor, which other work hardly changes; a worker has
-as many cores as torch has threads here. Nobody ran 1 TB.
+die now and then. Times are those of the processor, which other work changes less; a worker has one
+core. Nobody ran 1 TB.
 """
 
 import argparse
@@ -66,14 +66,14 @@ def tile_seconds(predictor: Predictor, side: int) -> tuple[float, float]:
     """Encoding a tile; asking it a grid of 32 x 32 points (masks at low resolution)."""
     import torch
 
+    torch.set_num_threads(1)
     seen = picture((side, side))
     embedding = predictor.encode(seen, intensity="as_is")
     points = np.random.default_rng(0).uniform(0, side, (BATCH, 1, 2))
     prompts = Prompts(points=points, point_labels=np.ones((BATCH, 1), int))
     encode = best_of(3, lambda: predictor.encode(seen, intensity="as_is"))
     decode = best_of(3, lambda: predictor.decode(embedding, prompts))
-    threads = torch.get_num_threads()
-    return encode / threads, decode * POINTS / BATCH / threads
+    return encode, decode * POINTS / BATCH
 
 
 def task_seconds() -> float:
@@ -178,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"1 TB of uint16, planes of {edge} x {edge}: {len(grid):,} tiles (tasks) of {side} + 2 x"
           f" {halo}; read {len(grid) * costs.read / 1e12:.1f} TB, embeddings"
           f" {len(grid) * costs.embedding / 1e12:.1f} TB if they are kept\n")  # fmt: skip
-    print("| workers | tiles, h | workers busy | tasks a second | scheduler busy | stitching, h |")
+    titles = "tiles, h", "workers busy", "tasks a second", "scheduler busy", "stitching, h"
+    print("| workers of one core |", " | ".join(titles), "|")
     print("|--:|--:|--:|--:|--:|--:|")
     for workers in WORKERS:
         hours, busy = simulate(len(grid), workers, tile_s, costs.task_s)

@@ -78,12 +78,10 @@ def test_each_scribble_an_object():
     assert counts == [[1, 1, MOST_POINTS - 1], [MOST_POINTS, 1, 0]]
 
 
-def test_an_outline_is_a_box_a_point_and_a_mask():
+def test_an_outline_is_a_box_and_a_mask():
     placed = place(PromptSet(outlines=(TRIANGLE,)), plane())
     assert placed.prompts.boxes.tolist() == [[5, 5, 30, 35]]
-    y, x = placed.prompts.points[0, 0]
-    assert 8 < y < 18
-    assert abs(x - 20) < 2
+    assert placed.prompts.points is None
     (sketch,) = placed.sketches
     inside = sketch.logits(FRAME) > 0
     assert inside[10, 20]
@@ -102,7 +100,6 @@ def test_several_outlines_are_several_objects_and_points_are_ignored():
     )
     assert mixed.prompts.n_objects == 2
     assert not mixed.sketches
-    assert mixed.prompts.point_labels.tolist() == [[-1], [1]]
 
 
 @pytest.mark.parametrize("axes", [(1, 2), (0, 2), (0, 1)])
@@ -133,20 +130,22 @@ def test_on_every_plane_of_a_stack_only_its_own_prompts_count(axes):
     assert "3 prompts are on another plane: ignored." in away.note
 
 
-def test_a_mask_is_asked_with_its_middle():
+def test_a_mask_is_asked_with_its_box_and_with_what_is_on_the_object():
     mask = np.zeros((1, 8, 10), bool)
     mask[0, 1:7, 2:9] = True
     prompt = MaskPrompt.of(mask, (4, 10, 20))
     assert np.array_equal(prompt.mask, mask)
     view = plane((1, 2), (4, 0, 0), (9, *SIZE))
     placed = place(PromptSet(mask=prompt), view)
-    assert placed.prompts.boxes is None
+    assert placed.prompts.boxes.tolist() == [[10.5, 21.5, 16.5, 28.5]]
     (sketch,) = placed.sketches
     inside = sketch.logits(FRAME) > 0
     assert inside.sum() == mask.sum()
-    y, x = placed.prompts.points[0, 0].astype(int)
-    assert inside[y, x]
     assert inside[11, 22]
+    points = (PointPrompt((4.0, 30.0, 40.0)), PointPrompt((4.0, 1.0, 1.0), False))
+    more = place(PromptSet(points, mask=prompt), view)
+    assert more.prompts.boxes.tolist() == [[10.5, 21.5, 30, 40]]
+    assert len(more.sketches) == 1
     other = place(PromptSet(mask=prompt), plane((1, 2), (5, 0, 0), (9, *SIZE)))
     assert other.prompts is None
     assert "another plane" in other.note

@@ -120,7 +120,7 @@ def test_the_readme_names_every_source_file() -> None:
     present = {
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".cpp", ".yaml", ".typed", ".md")
+        if path.is_file() and path.suffix in (".py", ".cpp", ".h", ".yaml", ".typed", ".md")
         and not path.name.startswith("__init__")
     }  # fmt: skip
     assert sorted(present - named) == []

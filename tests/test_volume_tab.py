@@ -79,7 +79,7 @@ def open_dock(qtbot, monkeypatch):
         if settings:
             dock.session.choose_intensity("as_is")
             dock.volume.change(when="always", side=SIDE, halo=HALO, ahead=False)
-            dock.everything.change(points_per_side=12, pred_iou_thresh=0.5)
+            dock.everything.change(points_per_side=16, pred_iou_thresh=0.5)
         return dock
 
     yield make

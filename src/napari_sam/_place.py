@@ -23,15 +23,7 @@ from napari_sam._prompt_set import (
     StrokePrompt,
 )
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.strokes import (
-    LEAST_STEP,
-    Sketch,
-    along,
-    deepest_inside,
-    deepest_of,
-    ellipse,
-    spread,
-)
+from napari_sam.core.strokes import LEAST_STEP, Sketch, along, ellipse, spread
 
 __all__ = [
     "NO_PROMPTS",
@@ -56,11 +48,13 @@ class Placed:
     """The prompts of one plane for the model (None: nothing to ask), and what was left out.
 
     ``sketches``: the mask prompt of each object, not yet painted; none, or one an object.
+    ``twice``: the answer to them is to be fed back.
     """
 
     prompts: Prompts | None
     note: str = ""
     sketches: tuple[Sketch, ...] = ()
+    twice: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,11 +68,18 @@ class _Spot:
 
 @dataclass(frozen=True, eq=False)
 class _Area:
-    """What a box or an outline says of its object; a mask alone has no box."""
+    """What a box, an outline or a label says of its object."""
 
-    box: tuple[float, float, float, float] | None
-    middle: Place | None = None
+    box: tuple[float, float, float, float]
     sketch: Sketch | None = None
+
+    def with_spots(self, spots: Sequence[_Spot]) -> "_Area":
+        """Grown to what is said to be on the object, too."""
+        y0, x0, y1, x1 = self.box
+        on = [spot.at for spot in spots if spot.positive]
+        ys, xs = [y for y, _ in on], [x for _, x in on]
+        box = (min([y0, *ys]), min([x0, *xs]), max([y1, *ys]), max([x1, *xs]))
+        return _Area(box, self.sketch)
 
 
 def place(prompts: PromptSet, plane: Plane, *, each: bool = False) -> Placed:
@@ -111,6 +112,7 @@ class _Found:
         self.spots: list[_Spot] = []
         self.areas: list[_Area] = []
         self.mask: _Area | None = None
+        self.has_strokes = False
         self._elsewhere = self._outside = 0
 
     @property
@@ -129,6 +131,7 @@ class _Found:
     def add_stroke(self, stroke: StrokePrompt, number: int) -> None:
         places = self._project(stroke.path)
         if places and (within := self._within(along(places).tolist())):
+            self.has_strokes = True
             step = max(self._plane.size) * LEAST_STEP
             for y, x in spread(within, least_distance=step).tolist():
                 self.spots.append(_Spot((y, x), stroke.positive, number))
@@ -145,10 +148,9 @@ class _Found:
             return
         corners = ellipse(places) if outline.kind == "ellipse" else np.array(places)
         last = np.array(self._plane.size) - 0.5
-        within = np.clip(corners, -0.5, last)
-        box, middle = self._clip(corners.min(0), corners.max(0)), deepest_inside(within)
-        if box is not None and middle is not None:
-            self.areas.append(_Area(box, middle, Sketch(within)))
+        box = self._clip(corners.min(0), corners.max(0))
+        if box is not None:
+            self.areas.append(_Area(box, Sketch(np.clip(corners, -0.5, last))))
 
     def add_mask(self, mask: MaskPrompt) -> None:
         plane, pixels, starts = self._plane, mask.mask, mask.offset
@@ -160,8 +162,9 @@ class _Found:
             pixels = np.asarray(pixels.take(plane.index[axis] - starts[axis], axis))
         if pixels.any():
             y, x = (starts[axis] for axis in plane.axes)
-            at = deepest_of(pixels)
-            self.mask = _Area(None, (at[0] + y, at[1] + x), Sketch(mask=pixels, offset=(y, x)))
+            ys, xs = np.nonzero(pixels.any(1))[0] + y, np.nonzero(pixels.any(0))[0] + x
+            box = (ys[0] - 0.5, xs[0] - 0.5, ys[-1] + 0.5, xs[-1] + 0.5)
+            self.mask = _Area(box, Sketch(mask=pixels, offset=(y, x)))
 
     def _project(self, positions: Sequence[Position]) -> list[Place]:
         """(y, x) of positions that all lie on the plane; else none, and counted."""
@@ -196,28 +199,24 @@ def _arrange(found: _Found, *, each: bool) -> Placed:
             notes.append("Add a point on the object itself, or a box.")
         return Placed(None, " ".join(notes))
     if each and positive:
-        return Placed(_one_each(spots), " ".join(notes))
-    area = areas[0] if areas else _Area(None)
-    begin = found.mask or area
-    if begin.middle is not None:
-        spots = [*spots, _Spot(begin.middle, True, -1)]
+        return Placed(_one_each(spots), " ".join(notes), twice=found.has_strokes)
+    begin = None if found.mask is None else found.mask.with_spots(spots)
+    area = areas[0] if areas else begin
+    sketch = next((each.sketch for each in (begin, area) if each and each.sketch), None)
     prompts = Prompts(
         points=[[spot.at for spot in spots]] if spots else None,
         point_labels=[[int(spot.positive) for spot in spots]] if spots else None,
-        boxes=None if area.box is None else [area.box],
+        boxes=None if area is None else [area.box],
     )
-    return Placed(prompts, " ".join(notes), () if begin.sketch is None else (begin.sketch,))
+    if sketch is not None:
+        return Placed(prompts, " ".join(notes), (sketch,))
+    return Placed(prompts, " ".join(notes), twice=found.has_strokes)
 
 
 def _one_each_area(areas: Sequence[_Area], note: str) -> Placed:
     """Each box or outline is an object; masks are asked for only where all of them have one."""
-    boxes = [area.box for area in areas if area.box is not None]
     sketches = tuple(area.sketch for area in areas if area.sketch is not None)
-    if not sketches:
-        return Placed(Prompts(boxes=boxes), note)
-    middles = [area.middle or (0.0, 0.0) for area in areas]
-    labels = [[1 if area.middle is not None else -1] for area in areas]
-    prompts = Prompts(points=[[at] for at in middles], point_labels=labels, boxes=boxes)
+    prompts = Prompts(boxes=[area.box for area in areas])
     return Placed(prompts, note, sketches if len(sketches) == len(areas) else ())
 
 

@@ -20,7 +20,7 @@ from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import get_spec
-from napari_sam.core.strokes import Sketch
+from napari_sam.core.strokes import Sketch, fed_back
 from napari_sam.core.weights import find
 from napari_sam.progress import Progress
 from napari_sam.volume.model import ModelChoice as ModelChoice  # what a request asks for
@@ -119,6 +119,8 @@ class PredictRequest:
         What was left out of the prompts, for the user; comes back with the answer.
     sketches
         A mask prompt for each object, not yet painted; or none.
+    twice
+        Whether the answer is fed back as mask prompt.
     """
 
     generation: int
@@ -128,6 +130,7 @@ class PredictRequest:
     prompts: Prompts
     note: str = ""
     sketches: tuple[Sketch, ...] = ()
+    twice: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +265,7 @@ def predict(
         embedding = predictor.encode(image, intensity=request.intensity)
         cache.put(key, embedding)
     yield Progress(3, STEPS, "Drawing the mask ...")
-    prediction = ask(predictor, embedding, request.prompts, request.sketches)
+    prediction = ask(predictor, embedding, request.prompts, request.sketches, twice=request.twice)
     objects = cut_objects(prediction)
     best = int(prediction.best()[0]) if len(objects) == 1 else 0
     runtime = getattr(predictor, "runtime", None)
@@ -283,17 +286,18 @@ def ask(
     embedding: "ImageEmbedding",
     prompts: Prompts,
     sketches: Sequence[Sketch] = (),
+    *,
+    twice: bool = False,
 ) -> "MaskPrediction":
     """The model's answer to prompts of one plane, with the mask prompts painted."""
     if sketches:
         painted = np.stack([sketch.logits(embedding.frame) for sketch in sketches])
-        prompts = Prompts(
-            points=prompts.points,
-            point_labels=prompts.point_labels,
-            boxes=prompts.boxes,
-            mask_logits=painted,
-        )
-    return predictor.decode(embedding, prompts, multimask=is_ambiguous(prompts))
+        prompts = fed_back(prompts, painted)
+    answer = predictor.decode(embedding, prompts, multimask=is_ambiguous(prompts))
+    if twice and not is_ambiguous(prompts):
+        again = fed_back(prompts, answer.low_res_logits[:, 0])
+        answer = predictor.decode(embedding, again, multimask=False)
+    return answer
 
 
 def is_ambiguous(prompts: Prompts) -> bool:

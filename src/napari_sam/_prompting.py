@@ -117,6 +117,7 @@ class Prompting(Workplace):
                     placed.prompts,
                     note,
                     placed.sketches,
+                    placed.twice,
                 )
             )
 

@@ -97,7 +97,9 @@ def _keep(
     placed = place(prompts, plane, each=details["each"])
     if placed.prompts is None:
         raise EditError("none of its prompts lies on its plane.")
-    prediction = ask(predictor, embeddings[key], placed.prompts, placed.sketches)
+    prediction = ask(
+        predictor, embeddings[key], placed.prompts, placed.sketches, twice=placed.twice
+    )
     chosen = [row[min(details["candidate"], len(row) - 1)] for row in cut_objects(prediction)]
     patches = [patch for patch in chosen if patch.mask.size]
     if not patches:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_sam.core.frame import Frame
@@ -10,8 +10,6 @@ from napari_sam.core.strokes import (
     MASK_LOGIT,
     Sketch,
     along,
-    deepest_inside,
-    deepest_of,
     ellipse,
     fill,
     spread,
@@ -66,36 +64,6 @@ def test_an_ellipse_lies_in_its_box_and_fills_most_of_it(y, x, height, width):
         - np.dot(outline[:, 1], np.roll(outline[:, 0], 1))
     )
     assert area == pytest.approx(np.pi / 4 * height * width, rel=0.01)
-
-
-@settings(deadline=None)
-@given(st.lists(PLACES, min_size=3, max_size=9))
-def test_the_deepest_place_lies_within_the_outline(corners):
-    places = np.array(corners)
-    span = np.ptp(places, axis=0).max()
-    assume(span > 1)
-    at = deepest_inside(corners)
-    assert (
-        at is None
-        or fill((places - at) * 300 / span + 400, (800, 800))[
-            394:407, 394:407  # a coarse cell and a bit
-        ].any()
-    )
-
-
-def test_an_outline_without_extent_has_its_corner_for_a_deepest_place():
-    assert deepest_inside([(3, 3), (3, 3), (3, 3)]) in (None, (3, 3))
-
-
-def test_the_deepest_pixel_of_a_large_mask_is_near_its_middle():
-    mask = np.zeros((900, 1000), bool)
-    mask[200:601, 300:701] = True
-    y, x = deepest_of(mask)
-    assert abs(y - 400) <= 20
-    assert abs(x - 500) <= 20
-    thin = np.zeros((900, 1000), bool)
-    thin[7, 13] = True
-    assert deepest_of(thin) == (7, 13)
 
 
 @settings(deadline=None)

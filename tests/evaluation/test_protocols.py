@@ -46,9 +46,10 @@ def test_every_person_s_scribble_is_one_answer(scribbled):
     question = Question(scribbled, "MRI (m)", EvaluationParams())
     found = scribbles.ask(model, question)
     assert [(r.person, r.inside, r.both, r.click) for r in found] == [(0, 1, 1, 1), (1, 1, 1, 1)]
-    inside, both = model.asked[1][0], model.asked[2][0]
+    inside, both = model.asked[1][0], model.asked[3][0]  # each is asked twice
     assert set(inside.point_labels.ravel()) == {1}
     assert set(both.point_labels.ravel()) == {0, 1}
+    assert [multimask for _, multimask in model.asked[:3]] == [True, False, False]
     walked = scribbles.ask_classical(question)
     assert [r.both > 0.9 for r in walked] == [True, True]
     findings = Findings({"fake": found}, walked, {}, question.params)

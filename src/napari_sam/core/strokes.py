@@ -2,9 +2,11 @@
 
 The rules. A scribble becomes points on it: its middle first, then always the place that lies
 farthest from those taken, until there are ``MOST_POINTS`` or none is farther than ``LEAST_STEP`` of
-the image's longer side. In which order it was drawn does not matter. An outline (lasso, polygon,
-ellipse) becomes the box around it, a point deepest inside, and a mask that is the object inside and
-not the object outside. Positions are (y, x) pixels; whole numbers are pixel centres.
+the image's longer side. In which order it was drawn does not matter. The model is asked twice, the
+second time with its first answer as mask prompt. An outline (lasso, polygon,
+ellipse) becomes the box around it, and a mask that is the object inside and not the object outside.
+A label becomes the same; its box grows to all that is said to be on the object. Positions are
+(y, x) pixels; whole numbers are pixel centres. The reasons, with numbers, are in ``dev/LOG.md``.
 """
 
 from dataclasses import dataclass
@@ -13,9 +15,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 from skimage.draw import polygon2mask
 
+from napari_sam.core.prompts import Prompts
 from napari_sam.core.regions import Mask
 
 if TYPE_CHECKING:
@@ -27,9 +29,8 @@ __all__ = [
     "MOST_POINTS",
     "Sketch",
     "along",
-    "deepest_inside",
-    "deepest_of",
     "ellipse",
+    "fed_back",
     "fill",
     "spread",
 ]
@@ -38,9 +39,8 @@ Positions = NDArray[np.float64]
 
 MOST_POINTS = 24  # of a scribble
 LEAST_STEP = 1 / 64  # of the image's longer side: nearer points say the same
-MASK_LOGIT = 6.0  # how sure a drawn mask is, inside; outside it is the negative
+MASK_LOGIT = 2.0  # how sure a drawn mask is, inside; outside it is the negative
 CORNERS = 64  # of an ellipse
-COARSE = 96  # rows or columns that are enough to find a middle
 
 
 def along(path: ArrayLike, step: float = 1.0) -> Positions:
@@ -84,6 +84,16 @@ def spread(
     return places[chosen]
 
 
+def fed_back(prompts: Prompts, low_res_logits: NDArray[np.float32]) -> Prompts:
+    """The same prompts with the masks (B, h, w) that they gave: scribbles are asked twice."""
+    return Prompts(
+        points=prompts.points,
+        point_labels=prompts.point_labels,
+        boxes=prompts.boxes,
+        mask_logits=low_res_logits,
+    )
+
+
 def fill(corners: ArrayLike, size: tuple[int, int]) -> Mask:
     """The pixels (H, W) whose centres lie within a closed outline of (N, 2) corners."""
     inside = polygon2mask(size, np.asarray(corners, np.float64))
@@ -97,35 +107,6 @@ def ellipse(corners: ArrayLike) -> Positions:
     angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)[:, None]
     sides = (second - first) / 2, (last - first) / 2
     return np.asarray(middle + np.cos(angles) * sides[0] + np.sin(angles) * sides[1])
-
-
-def deepest_of(mask: Mask) -> tuple[float, float]:
-    """The pixel (y, x) of a mask that lies farthest from all outside it; there must be one.
-
-    Of a large mask only some rows and columns are looked at.
-    """
-    step = max(1, max(mask.shape) // COARSE)
-    thin = mask[::step, ::step]
-    if not thin.any():
-        step, thin = 1, mask
-    depth = ndimage.distance_transform_edt(np.pad(thin, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return (float(y * step), float(x * step))
-
-
-def deepest_inside(corners: ArrayLike) -> tuple[float, float] | None:
-    """A position deep inside a closed outline of (N, 2) corners; None where it has no inside.
-
-    Looked for on a coarse grid, so that the size of the outline does not matter.
-    """
-    outline = np.asarray(corners, np.float64)
-    low, side = outline.min(0), float(np.ptp(outline, axis=0).max())
-    step = max(side / COARSE, 1e-6)
-    inside = fill((outline - low) / step, (COARSE + 1, COARSE + 1))
-    if not inside.any():
-        return None
-    y, x = np.array(deepest_of(inside)) * step + low
-    return (float(y), float(x))
 
 
 @dataclass(frozen=True, eq=False)

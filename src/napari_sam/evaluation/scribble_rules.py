@@ -25,7 +25,8 @@ from napari_sam.evaluation.metrics import Mask, iou
 from napari_sam.evaluation.scribbles import Strokes, read_strokes
 
 COUNTS = (1, 3, 6, 12, 24, 32)  # points of the scribbles of a sign
-RULE = f"{MOST_POINTS} + {MOST_POINTS} points"
+MOST = f"{MOST_POINTS} + {MOST_POINTS} points"
+RULE = f"{MOST}, then its answer as mask prompt"  # the dock's
 
 
 def read_scribbles(pack: Path) -> Iterator[tuple[Sample, list[Strokes]]]:
@@ -73,12 +74,12 @@ def _answers(
         yield f"{count} + {count} points", answer.mask(0)
     answer = ask(MOST_POINTS)
     again = ask(MOST_POINTS, mask=answer.low_res_logits[:, 0])
-    yield f"{RULE}, then its answer as mask prompt", again.mask(0)
+    yield RULE, again.mask(0)
     painted = np.where(drawn.positive, MASK_LOGIT, np.where(drawn.negative, -MASK_LOGIT, 0.0))
-    yield f"{RULE}, and the scribbles as mask prompt", ask(MOST_POINTS, mask=painted[None]).mask(0)
+    yield f"{MOST}, and the scribbles as mask prompt", ask(MOST_POINTS, mask=painted[None]).mask(0)
     over = np.where(painted == 0, answer.logits(0, 0), painted)
     yield (
-        f"{RULE}, then its answer with the scribbles painted on",
+        f"{MOST}, then its answer with the scribbles painted on",
         ask(MOST_POINTS, mask=over[None]).mask(0),
     )
 

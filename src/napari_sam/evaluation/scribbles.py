@@ -2,7 +2,7 @@
 
 MedScribble (Wong et al. 2024): several people scribbled on one object of an image, inside it
 (positive) and beside it (negative). The positive scribbles alone, and both together, are given to
-the model at once, as points by the dock's rule (``core.strokes``). The random walker (Grady 2006)
+the model at once, by the dock's rule (``core.strokes``). The random walker (Grady 2006)
 takes both kinds of strokes themselves as its seeds. Intervals by bootstrap over images; the people
 of one image are alike. Knows masks and files of strokes; no report.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.strokes import LEAST_STEP, spread
+from napari_sam.core.strokes import LEAST_STEP, fed_back, spread
 from napari_sam.errors import ImageError
 from napari_sam.evaluation.baselines import ClassicalImage, walk_from_seeds
 from napari_sam.evaluation.clicks import first_click
@@ -115,7 +115,11 @@ def ask(model: "EncodesAndDecodes", question: Question) -> list[ScribbleResult]:
     def answer(points: Sequence[Any], labels: Sequence[int]) -> float:
         prompts = Prompts(points=[points], point_labels=[labels])
         alone = len(points) == 1
-        return iou(model.decode(embedding, prompts, multimask=alone).mask(0), truth)
+        found = model.decode(embedding, prompts, multimask=alone)
+        if not alone:
+            again = fed_back(prompts, found.low_res_logits[:, 0])
+            found = model.decode(embedding, again, multimask=False)
+        return iou(found.mask(0), truth)
 
     y, x, _ = first_click(truth)
     click = answer([(y, x)], [1])
