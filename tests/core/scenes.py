@@ -87,6 +87,13 @@ class Truth(Parts):
     """Answers with the very object of a label image that a point lies on."""
 
     labels: np.ndarray
+    asked: int = 0
+
+    def decode(
+        self, embedding: ImageEmbedding, prompts: Prompts, **options: object
+    ) -> MaskPrediction:
+        self.asked += prompts.n_objects
+        return super().decode(embedding, prompts, **options)
 
     def encode(self, image: np.ndarray, *, intensity: str = "percentile") -> ImageEmbedding:
         size = np.shape(image)[:2]

@@ -114,6 +114,7 @@ def test_no_memory_while_a_mask_is_drawn_is_our_error(monkeypatch: pytest.Monkey
     frame = Frame.fit((50, 70), **SHAPES[0])
     prediction = MaskPrediction(noise(frame, 0)[None, None], np.ones((1, 1), np.float32), frame)
     monkeypatch.setattr(upscale, "_threshold", full)
+    monkeypatch.setattr(upscale, "LARGE", 0)  # every mask is drawn by it
     for draw in (lambda: prediction.patch(0), lambda: prediction.mask(0), prediction.to_labels):
         with pytest.raises(OutOfMemoryError, match="smaller model"):
             draw()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from skimage.draw import disk
+from skimage.transform import resize
 
 from napari_sam.core.interrupt import Interrupted, interruptible
 from napari_sam.core.params import AutomaticParams
@@ -268,9 +269,11 @@ def test_a_mask_prompt_follows_its_object_into_the_tile_and_the_crop() -> None:
         answer = finish(solve(made, (0, 1), click(middle), multimask=False, sketches=[one]))[0]
         region = answer.region
         whole = np.zeros(truth.shape, bool)
-        whole[region] = seen[-1]
+        size = tuple(side.stop - side.start for side in region)
+        whole[region] = resize(seen[-1].astype(float), size, order=1) > 0.5  # the model's own grid
         if one is sketch:
-            assert (whole == truth).all()
+            assert (whole & truth).sum() >= 0.95 * (whole | truth).sum()
         else:
             assert whole[155, 200] and not whole[150, 170] and 300 < whole.sum() < 500
-        assert answer.whole and (on_plane(answer) == truth).all()
+        found = on_plane(answer)
+        assert answer.whole and (found & truth).sum() >= 0.95 * (found | truth).sum()
