@@ -238,7 +238,11 @@ def _sha256(path: str | Path | None) -> str:
 
 def _load(choice: ModelChoice) -> PromptablePredictor:
     with gentle_import():
-        return choice.load_anew()
+        predictor = choice.load_anew()
+    from napari_sam.core.native.library import make_in_background
+
+    make_in_background()  # clicks on any model are faster with it, but none waits for a compiler
+    return predictor
 
 
 predictors = PredictorPool()

@@ -145,6 +145,22 @@ def test_what_is_not_worth_a_compiler_waits_for_others():
 
 
 @needs_compiler
+def test_made_in_the_background_once(own_cache: Path):
+    thread = library.make_in_background()
+    assert thread is not None
+    assert library.make_in_background() is thread
+    thread.join(100)
+    assert library.ready_library() is not None
+    library.forget_library()
+    assert library.make_in_background() is None  # it is there
+
+
+def test_nothing_is_made_in_vain(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(library.SWITCH, "off")
+    assert library.make_in_background() is None
+
+
+@needs_compiler
 def test_ready_from_an_earlier_run():
     library.load_library()
     library.forget_library()

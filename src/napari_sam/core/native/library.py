@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,7 +24,15 @@ from torch import Tensor
 
 from napari_sam.core.hardware import cpu_flags
 
-__all__ = ["SWITCH", "address", "forget_library", "load_library", "ready_library", "why_no_library"]
+__all__ = [
+    "SWITCH",
+    "address",
+    "forget_library",
+    "load_library",
+    "make_in_background",
+    "ready_library",
+    "why_no_library",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +64,19 @@ def ready_library() -> ctypes.CDLL | None:
 
 
 @lru_cache(maxsize=1)
+def make_in_background() -> threading.Thread | None:
+    """Have the library made, once, where it can be and is not there: for a program that runs on.
+
+    Nobody waits for it. From when it is made :func:`ready_library` gives it.
+    """
+    if ready_library() is not None or why_no_library() is not None:
+        return None
+    thread = threading.Thread(target=load_library, name="napari-sam-compiler", daemon=True)
+    thread.start()
+    return thread
+
+
+@lru_cache(maxsize=1)
 def _is_there() -> bool:
     try:
         return why_no_library() is None and _file().is_file()
@@ -64,8 +86,8 @@ def _is_there() -> bool:
 
 def forget_library() -> None:
     """Look again at machine and cache the next time; for tests."""
-    load_library.cache_clear()
-    _is_there.cache_clear()
+    for remembered in (load_library, make_in_background, _is_there):
+        remembered.cache_clear()
 
 
 def address(tensor: Tensor, dtype: torch.dtype) -> ctypes.c_void_p:
