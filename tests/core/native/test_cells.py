@@ -146,6 +146,16 @@ def test_cells_become_finer_features(
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+@compiled
+def test_what_does_not_fit_is_refused_not_left_undone(
+    norm: Callable[[int], nn.LayerNorm],
+) -> None:
+    cells, positions = torch.randn(2, 8, WIDTH)
+    exchange, questions = exchange_of(norm(WIDTH), 33, 1)  # 132 rows
+    with pytest.raises(ValueError, match="132"):
+        Exchanger(exchange, questions, (cells, None), positions)(slice(0, 8))
+
+
 def test_only_what_fits() -> None:
     cells, compiled = torch.zeros(4, WIDTH), load_library() is not None
     assert can_exchange(cells, rows=128, rank=64) == compiled

@@ -46,6 +46,15 @@ def test_equals_torch(part: slice, tokens: int, features: int, more: int, sharpn
     torch.testing.assert_close(weights, logits.logsumexp(-1).flatten(), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.skipif(load_library() is None, reason="no compiled library")
+def test_what_does_not_fit_is_refused_not_left_undone() -> None:
+    queries, folded = torch.zeros(HEADS, 17, WIDTH), torch.zeros(HEADS, 17, 33)  # 80 rows
+    hints = HintLayer(torch.zeros(3, 9), torch.zeros(HIDDEN, 3), torch.zeros(HIDDEN))
+    keys, values = torch.zeros(HEADS, WIDTH, 9), torch.zeros(HEADS, 9, WIDTH)
+    with pytest.raises(ValueError, match="80"):
+        FirstQuestions(queries, folded, keys, values, torch.zeros(33, 9), hints)(slice(0, 9))
+
+
 def test_only_what_fits() -> None:
     fits = torch.zeros(HEADS, 16, WIDTH)
     assert can_ask_first(fits, 64) == (load_library() is not None)

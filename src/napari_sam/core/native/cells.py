@@ -163,6 +163,7 @@ class Exchanger:
     ) -> None:
         before, after = cells
         self._count, self._dtype, width = len(questions), before.dtype, before.shape[1]
+        self._rows = max(self._count, len(exchange.offers))
         self._mixed = (self._count + -self._count % _LANES, width)
         packed = (
             _by_column(exchange.offers, self._dtype),
@@ -188,19 +189,28 @@ class Exchanger:
 
         Their means (Q, D), weighted by the softmax over cells, and the log of the sum of
         exponentials (Q,).
+
+        Raises
+        ------
+        ValueError
+            There are more rows or codes, or wider cells, than :func:`can_exchange` takes.
         """
         library = ready_library()
         assert library is not None
         mixed = torch.zeros(self._mixed)
         sums = torch.zeros(len(mixed))
         most = torch.full_like(sums, _LOWEST)
-        getattr(library, _NAMES[self._dtype])(
+        refused = getattr(library, _NAMES[self._dtype])(
             *self._cells,
             ctypes.c_long(part.start),
             ctypes.c_long(part.stop),
             *self._rest,
             *(address(x, _NUMBER) for x in (mixed, most, sums)),
         )
+        if refused:
+            raise ValueError(
+                f"{self._rows} rows of {self._mixed[1]} numbers are not what was compiled."
+            )
         found = slice(self._count)
         return mixed[found] / sums[found, None], most[found] + sums[found].log()
 

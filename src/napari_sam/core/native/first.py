@@ -88,6 +88,11 @@ class FirstQuestions:
         """What the tokens find in the slice: means (H * T, 16 + R) and logs of the sums (H * T,).
 
         Means of values and of codes, weighted by the softmax over cells.
+
+        Raises
+        ------
+        ValueError
+            There are more tokens or codes than :func:`can_ask_first` takes.
         """
         library = ready_library()
         assert library is not None
@@ -95,11 +100,15 @@ class FirstQuestions:
         mixed = torch.zeros(heads, self._padded, _WIDTH + self._rank)
         sums = torch.zeros(heads, self._padded)
         most = torch.full_like(sums, _LOWEST)
-        library.ask_first(
+        refused = library.ask_first(
             *self._before,
             ctypes.c_long(part.start),
             ctypes.c_long(part.stop),
             *(address(each, _NUMBER) for each in (mixed, most, sums)),
         )
+        if refused:
+            raise ValueError(
+                f"{heads * self._padded} rows and {self._rank} codes are not what was compiled."
+            )
         mixed, most, sums = (each[:, :tokens].flatten(0, 1) for each in (mixed, most, sums))
         return mixed / sums[:, None], most + sums.log()
