@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import napari_sam
 from napari_sam.core.modeling.micro import MicroSam
@@ -134,11 +134,7 @@ def fine_tune(
     made |= {"before": asdict(before), "after": asdict(judge.best), "step": judge.best_step}
     registered = None
     if judge.best_step:
-        model.load_state_dict(judge.best_weights())
-        merge_adapters(model)
-        file = folder / f"{name}.safetensors"
-        # The published SAMs are float32; our own is half as large.
-        save_weights(model.state_dict(), file, half=isinstance(model, MicroSam))
+        file = _write_best(model, judge, folder / f"{name}.safetensors")
         registered = register(name, file, like=base, made=made, replace_old=replace_old)
     names = tuple(sample.name for sample in aside)
     result = FinetuneResult(before, judge.best, judge.best_step, registered, names)
@@ -146,6 +142,14 @@ def fine_tune(
         json.dumps(made | {"name": name if registered else None, "table": result.to_markdown()})
     )
     return result
+
+
+def _write_best(model: nn.Module, judge: "_Judge", file: Path) -> Path:
+    model.load_state_dict(judge.best_weights())
+    merge_adapters(model)
+    # The published SAMs are float32; our own is half as large.
+    save_weights(model.state_dict(), file, half=isinstance(model, MicroSam))
+    return file
 
 
 def split(samples: Sequence[Sample], params: FinetuneParams) -> tuple[list[Sample], list[Sample]]:

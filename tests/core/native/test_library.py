@@ -1,6 +1,7 @@
 """Making the compiled library, and doing without it."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,6 +154,19 @@ def test_made_in_the_background_once(own_cache: Path):
     assert library.ready_library() is not None
     library.forget_library()
     assert library.make_in_background() is None  # it is there
+
+
+@needs_compiler
+def test_what_a_program_left_that_ended_in_between_is_cleared_away(own_cache: Path):
+    folder = own_cache / "napari-sam" / "native"
+    old, young = folder / "making-old", folder / "making-young"
+    for each in (old, young):
+        each.mkdir(parents=True)
+        (each / "half.so").touch()
+    os.utime(old, (0, 0))
+    assert library.load_library() is not None
+    assert not old.exists()
+    assert young.exists()  # another program may be at it
 
 
 def test_nothing_is_made_in_vain(own_cache: Path, monkeypatch: pytest.MonkeyPatch):

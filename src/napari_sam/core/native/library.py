@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,6 +45,7 @@ _NEEDED = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "fma")
 _FLAGS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti", "-w")
 _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 120
+_MAKING = "making-"
 
 
 @lru_cache(maxsize=1)
@@ -142,7 +145,11 @@ def _made(file: Path) -> Path:
     if file.is_file():
         return file
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+    for left in file.parent.glob(f"{_MAKING}*"):  # by programs that ended while it was made
+        with suppress(OSError):  # another program may clear it away as well
+            if time.time() - left.stat().st_mtime > 2 * _SECONDS:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=_MAKING) as folder:
         made = Path(folder) / file.name
         command = [_compiler() or "c++", *_flags(), *map(str, _SOURCES), "-o", str(made)]
         done = subprocess.run(
