@@ -128,12 +128,14 @@ def _answered(
         found |= _ask(stack, key, ids, labelled)
     if asked:
         memory.write("key", key.plane, {one: (digests[one], found[one]) for one in digests})
-    if lost := [one for one in sorted(found) if found[one].empty]:
+    lost = [one for one in sorted(found) if found[one].empty]
+    if unseen := [one for one in lost if one not in labelled]:
         raise PromptError(
-            f"the model finds nothing at the prompts of object {lost[0]} on plane {key.plane}:"
+            f"the model finds nothing at the prompts of object {unseen[0]} on plane {key.plane}:"
             " give more of them, or draw it."
         )
-    return found, asked
+    # A correction after which nothing is left is none: the label stays.
+    return {one: claim for one, claim in found.items() if one not in lost}, asked
 
 
 def _ask(
