@@ -4,6 +4,7 @@ All distances are in units of space, by the spacing of rows and columns. Knows m
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +78,16 @@ class Shape:
             apart = np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1])
             left = np.where(self.mask, np.minimum(left, apart / 2), 0)
         return np.array(found, float).reshape(-1, 2) + corner
+
+    def deepest_but(self, others: NDArray[Any]) -> NDArray[np.float64]:
+        """(row, column) that lies deep inside and far from some positions (N, 2) of the plane."""
+        depth = ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1]
+        corner = np.array([part.start for part in self.region], float)
+        rows, columns = np.indices(self.mask.shape, sparse=True)
+        for row, column in np.asarray(others, float) - corner:
+            depth = np.minimum(depth, np.hypot(rows - row, columns - column) / 2)
+        at = np.unravel_index(int(np.where(self.mask, depth, -1).argmax()), depth.shape)
+        return np.array(at, float) + corner
 
     def signed(self, region: Region, spacing: Spacing) -> NDArray[np.float32]:
         """Signed distance to the outline in a region of the plane, positive inside."""

@@ -1,4 +1,4 @@
-"""Whether an object goes on: by score, area, overlap, or because nothing is left of it.
+"""Whether an object goes on: by score, area, overlap, contrast, and what others leave of it.
 
 Pure rules on numbers and shapes.
 """
@@ -20,7 +20,13 @@ def step_of(spacing: tuple[float, float, float]) -> float:
 
 
 def reason_to_stop(
-    expected: Shape, claimed: Shape, left: Shape, score: float, params: PropagateParams, step: float
+    expected: Shape,
+    claimed: Shape,
+    left: Shape,
+    score: float,
+    contrast: tuple[float, float],
+    params: PropagateParams,
+    step: float,
 ) -> StopReason | None:
     """Why an object does not reach this plane; None if it does.
 
@@ -32,6 +38,8 @@ def reason_to_stop(
         Its mask before and after the competition.
     score
         Predicted IoU.
+    contrast
+        Of the object on its key plane (0: not judged), and here.
     params
         The rules.
     step
@@ -48,4 +56,7 @@ def reason_to_stop(
         return "area"
     if overlap_of(expected, left) < params.least_overlap**step:
         return "overlap"
+    usual, here = contrast
+    if usual and here / usual < params.least_contrast:
+        return "contrast"
     return None
