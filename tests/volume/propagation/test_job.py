@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from napari_sam import KeyPlane, Prompts, PropagateParams, propagate_objects
 from napari_sam.errors import ImageError, PromptError
 from napari_sam.testing import FakePredictor
+from napari_sam.volume.embedder import Embedder
 from napari_sam.volume.image import ImageRef
+from napari_sam.volume.intensity import VolumeIntensity
+from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.propagation.memory import FolderMemory, Memory
 from napari_sam.volume.propagation.result import Event
 from tests.volume.fakes import Greys, cells
@@ -291,3 +294,13 @@ SEED = plane(SHAPE, o1=(2, 2, 9, 9))
 def test_what_cannot_work_is_refused_in_words(keys, kwargs, error, words) -> None:
     with pytest.raises(error, match=words):
         run(noise(5, *SHAPE), keys, **kwargs)
+
+
+def test_an_object_that_a_tile_would_cut_is_seen_whole_through_the_stack() -> None:
+    image = np.zeros((5, 96, 140), np.uint8)
+    image[:, 40:56, 52:80] = 150
+    image[2:, 40:56, 52:100] = 150  # grows beyond the tile that it began in
+    job = VolumeJob(ImageRef.open(image), VolumeIntensity(None), Greys(), 48, 12)
+    key = KeyPlane(0, (image[0] > 0).astype(int))
+    found = run(image, [key], params=POINTS, embeddings=Embedder(job))
+    assert ((found.labels > 0) == (image > 0)).all()

@@ -3,6 +3,8 @@
 Pure rules on numbers and shapes.
 """
 
+import math
+
 from napari_sam.volume.propagation.params import PropagateParams
 from napari_sam.volume.propagation.result import StopReason
 from napari_sam.volume.propagation.shapes import Shape, overlap_of
@@ -15,7 +17,7 @@ MOST_STEP = 4.0  # isotropic steps: coarser planes are allowed no more than that
 
 def step_of(spacing: tuple[float, float, float]) -> float:
     """How many isotropic steps a plane is away from the next: at least 1."""
-    pixel = (spacing[1] * spacing[2]) ** 0.5
+    pixel = math.sqrt(spacing[1] * spacing[2])
     return min(MOST_STEP, max(1.0, spacing[0] / pixel))
 
 
