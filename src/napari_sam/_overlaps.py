@@ -69,14 +69,15 @@ def reveal(
     labels
         Before the edit.
     objects
-        Those that stay.
+        Those that stay; where several lie beneath, the lowest number comes to light.
 
     Returns
     -------
     edit, covered
         ``covered``: what objects that came to light still have beneath others.
     """
-    hidden = [one for one in objects if one.covered is not None]
+    staying = sorted(objects, key=lambda one: one.number)
+    hidden = [one for one in staying if one.covered is not None]
     if not hidden or not edit:
         return edit, {}
     region = edit.region

@@ -130,6 +130,8 @@ class _Shape:
 def _stroke(document: Document, step: Step) -> None:
     """Lay a brush stroke: it paints over whatever is there."""
     assert document.labels is not None
+    if not step.edit:
+        return
     region = step.edit.region
     before = document.labels.read(region)
     after = before.copy()
