@@ -141,7 +141,7 @@ def main() -> None:
             print(f"{turn + 1} {name}: {clock:6.0f} ms by the clock, {processor:6.0f} ms of work")
     profile.disable()
     if options.profile:
-        pstats.Stats(profile).sort_stats("cumulative").print_stats(60)
+        pstats.Stats(profile).sort_stats("cumulative").print_stats("napari_sam|_qt|vispy", 70)
     bench.dock.shut()
     bench.viewer.close()
 

@@ -238,8 +238,10 @@ def measure(
             found[number] = None
             continue
         place = tuple((part.start, part.stop) for part in region)
-        made = record or ObjectRecord(number, area, place, axes)
-        found[number] = replace(made, area=area, region=place)
+        if record is None:
+            found[number] = ObjectRecord(number, area, place, axes)
+        else:
+            found[number] = replace(record, area=area, region=place)
     return found
 
 

@@ -84,11 +84,7 @@ def reveal(
     before = labels.read(region)
     after = before.copy()
     for one in edit.changes:
-        inner = tuple(
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(one.region, region, strict=True)
-        )
-        after[inner][one.mask] = one.after
+        after[one.region_from([part.start for part in region])][one.mask] = one.after
     freed, left = (before != 0) & (after == 0), {}
     for record in hidden:
         assert record.covered is not None

@@ -136,11 +136,7 @@ def _stroke(document: Document, step: Step) -> None:
     before = document.labels.read(region)
     after = before.copy()
     for one in step.edit.changes:
-        inner = tuple(
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(one.region, region, strict=True)
-        )
-        after[inner][one.mask] = one.after
+        after[one.region_from([part.start for part in region])][one.mask] = one.after
     document.labels.write(region, after)
     document.stroke(difference(before, after, [part.start for part in region]))
 
