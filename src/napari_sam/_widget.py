@@ -112,7 +112,8 @@ class SegmentAnything(QWidget):
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
-        self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
+        later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
+        self._binding = Binding(viewer, self.session, later=later)
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
