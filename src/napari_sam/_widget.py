@@ -13,12 +13,15 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
 from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
+from napari_sam._finetune import Finetune, FinetuneOrder
+from napari_sam._finetune_job import run_order
 from napari_sam._jobs import LatestJob
 from napari_sam._journal import Journal, Lines, Source
 from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
 from napari_sam._layers.colours import ClassColours
+from napari_sam._layers.finetune import FinetuneLayers
 from napari_sam._layers.output import space_of
 from napari_sam._layers.review import ReviewKeys
 from napari_sam._layers.series import SeriesLayers
@@ -26,6 +29,7 @@ from napari_sam._layers.settings import Settings
 from napari_sam._layers.volume import VolumeLayers
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.files import FilesPanel
+from napari_sam._panels.finetune import FinetunePanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.keys import KeysPanel
@@ -93,6 +97,7 @@ class SegmentAnything(QWidget):
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
         self.volume = Volume(self.session, self.everything, self.bulk)
+        self.finetune = Finetune(self.session)
         self.filing = Filing(self.session, space_of)
         self.series = Series(self.keeper, self.filing)
         self._followers = Followers(self.session, self.review, self.series)
@@ -105,15 +110,17 @@ class SegmentAnything(QWidget):
         self.sweeps, self.choices = (LatestJob(self) for _ in range(2))
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
-        self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
+        self.saves, self.loads, self.keeps, self.trainings = (LatestJob(self) for _ in range(4))
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
+        self._connect_finetune()
         self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
+        self._finetune_layers = FinetuneLayers(viewer, self._binding, self.finetune)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
@@ -122,6 +129,7 @@ class SegmentAnything(QWidget):
             self.series,
             self.keeper,
             self.filing,
+            self.finetune,
             self.session,
             self.everything,
             self.bulk,
@@ -135,7 +143,7 @@ class SegmentAnything(QWidget):
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (*self._heard, self.looks, self.syncs, *self.volume_jobs.all)
+        return (*self._heard, self.looks, self.syncs, self.trainings, *self.volume_jobs.all)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -161,6 +169,7 @@ class SegmentAnything(QWidget):
         self._settings.close()
         self._binding.close()
         self.volume.close()
+        self.finetune.close()
         self.keeper.close()
         self.series.close()
         self.filing.close()
@@ -197,6 +206,8 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.objects_panel, "Objects")
         self.volume_panel = VolumePanel(self.volume)
         self.tabs.addTab(self.volume_panel, "Volume")
+        self.finetune_panel = FinetunePanel(self.finetune)
+        self.tabs.addTab(self.finetune_panel, "Fine-tune")
         self.tabs.addTab(column(self.files_panel, self.series_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
@@ -254,6 +265,19 @@ class SegmentAnything(QWidget):
         self.loads.returned.connect(filing.loaded)
         for job in (self.saves, self.loads):
             job.cancelled.connect(filing.cancelled)
+
+    def _connect_finetune(self) -> None:
+        finetune, trainings = self.finetune, self.trainings
+        finetune.order_requested.connect(self._on_order)
+        finetune.cancel_requested.connect(trainings.cancel)
+        trainings.busy.connect(lambda on: finetune.set_job(busy=on))
+        trainings.progressed.connect(finetune.accept)
+        trainings.returned.connect(finetune.finished)
+        trainings.cancelled.connect(finetune.cancelled)
+        trainings.failed.connect(lambda _, message: finetune.failed(message))
+
+    def _on_order(self, order: FinetuneOrder) -> None:
+        self.trainings.submit(partial(run_order, order))
 
     def _on_save(self, request: SaveRequest) -> None:
         self.saves.submit(partial(save, request))
