@@ -14,7 +14,7 @@ from napari_sam.testing import FakePredictor
 from tests.test_finetune_tab import fake_command, squares
 
 pytestmark = [pytest.mark.viewer]
-LONG_MS = 60000
+LONG_MS = 120000
 
 
 @pytest.fixture

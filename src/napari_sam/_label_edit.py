@@ -133,10 +133,7 @@ class LabelEdit:
         values = labels.read(region)
         old = values.copy()
         for one in self.changes:
-            inner = tuple(
-                slice(part.start - whole.start, part.stop - whole.start)
-                for part, whole in zip(one.region, region, strict=True)
-            )
+            inner = inside(one.region, region)
             values[inner][one.mask & (old[inner] == one.before)] = one.after
         labels.write(region, values)
 
@@ -207,6 +204,12 @@ def enclosing(regions: Iterable[Region]) -> Region:
         return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
 
     return reduce(both, regions)
+
+
+def inside(part: Region, whole: Region) -> Region:
+    """A region in pixels of a larger one that holds it."""
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def edit_to_json(edit: LabelEdit) -> list[list[Any]]:
