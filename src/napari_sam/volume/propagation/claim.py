@@ -16,10 +16,9 @@ from napari_sam.volume.propagation.stack import Look
 if TYPE_CHECKING:
     from napari_sam.core.frame import Frame
 
-__all__ = ["BACKGROUND", "Claim"]
+__all__ = ["BACKGROUND", "STEPS", "Claim"]
 
 STEPS = 8  # to a logit of 1
-SUREST = 127 / STEPS
 BACKGROUND = -10.0  # logit where nothing is kept
 MARGIN = 3  # cells around the object
 

@@ -8,6 +8,7 @@ handed out competes once more, pixel by pixel, so that masks share none.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from scipy import ndimage
 
 from napari_sam.core.regions import Mask, Region
 from napari_sam.core.strokes import Sketch
-from napari_sam.volume.propagation.claim import Claim
+from napari_sam.volume.propagation.claim import STEPS, Claim
 from napari_sam.volume.propagation.result import Event
 from napari_sam.volume.propagation.shapes import Shape, union
 
@@ -27,50 +28,83 @@ MERGED = 0.5  # of the smaller of two claims: so much in common is one place
 EIGHT = np.ones((3, 3), bool)
 
 
-def compete(claims: Mapping[int, Claim], drawn: Mapping[int, Shape]) -> dict[int, Claim]:
+def compete(
+    claims: Mapping[int, Claim], fits: Mapping[int, float], drawn: Mapping[int, Shape]
+) -> dict[int, Claim]:
     """Lower each claim by its best rival of the same look.
+
+    Two claims to mostly one place are no border: the object that fits better to where it was keeps
+    the place, and the other gets what is left.
 
     Parameters
     ----------
     claims
         Of one plane, by object.
+    fits
+        IoU of each claim with the object on the plane before.
     drawn
-        Objects that are known on this plane: rivals of which nothing is taken.
+        Objects that are known on this plane: nothing is taken of them.
     """
     places: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for one, claim in claims.items():
+    for one, claim in sorted(claims.items()):
         places[*claim.look.corner, *claim.look.size].append(one)
     left: dict[int, Claim] = {}
     for ids in places.values():
-        left |= _compete_in_look({one: claims[one] for one in ids}, drawn)
+        left |= _compete_in_look({one: claims[one] for one in ids}, fits, drawn)
     return left
 
 
-def _compete_in_look(claims: Mapping[int, Claim], drawn: Mapping[int, Shape]) -> dict[int, Claim]:
-    first = next(iter(claims.values()))
-    best = np.zeros(first.frame.low_res, np.float32)  # surest claim of each cell, 0 where none
-    second = np.zeros_like(best)
+def _compete_in_look(
+    claims: Mapping[int, Claim], fits: Mapping[int, float], drawn: Mapping[int, Shape]
+) -> dict[int, Claim]:
+    values = {
+        one: np.maximum(claim.logits.astype(np.float32) / STEPS, 0) for one, claim in claims.items()
+    }
+    rivals = {one: np.zeros_like(value) for one, value in values.items()}
     for shape in drawn.values():
-        corner = (shape.region[0].start, shape.region[1].start)
-        sketch = Sketch(mask=shape.mask, offset=corner).moved(*first.look.corner)
-        best[sketch.logits(first.frame) > 0] = CERTAIN
-    for claim in claims.values():
-        values = _positive(claim)
-        top, below = best[claim.cells], second[claim.cells]
-        second[claim.cells] = np.maximum(below, np.minimum(values, top))
-        best[claim.cells] = np.maximum(top, values)
-    left = {}
+        _take_drawn(shape, claims, rivals)
+    for one, other in combinations(claims, 2):
+        both = _common(claims[one].cells, claims[other].cells)
+        if both is None:
+            continue
+        at, there = _inside(both, _corner(claims[one])), _inside(both, _corner(claims[other]))
+        first, second = values[one][at], values[other][there]
+        shared = int(np.count_nonzero((first > 0) & (second > 0)))
+        least = min(np.count_nonzero(values[one]), np.count_nonzero(values[other]))
+        for_first, for_second = second, first
+        if shared > MERGED * least:
+            wins = fits[one] >= fits[other]
+            for_first = np.zeros_like(second) if wins else np.where(second > 0, CERTAIN, 0)
+            for_second = np.where(first > 0, CERTAIN, 0) if wins else np.zeros_like(first)
+        rivals[one][at] = np.maximum(rivals[one][at], for_first)
+        rivals[other][there] = np.maximum(rivals[other][there], for_second)
+    return {
+        one: claim.lowered(rivals[one]) if rivals[one].any() else claim
+        for one, claim in claims.items()
+    }
+
+
+def _take_drawn(
+    shape: Shape, claims: Mapping[int, Claim], rivals: dict[int, NDArray[np.float32]]
+) -> None:
+    first = next(iter(claims.values()))
+    corner = (shape.region[0].start, shape.region[1].start)
+    sketch = Sketch(mask=shape.mask, offset=corner).moved(*first.look.corner)
+    taken = sketch.logits(first.frame) > 0
     for one, claim in claims.items():
-        values, top = _positive(claim), best[claim.cells]
-        rival = np.where(values >= top, second[claim.cells], top)
-        left[one] = claim.lowered(rival) if rival.any() else claim
-    return left
+        rivals[one][taken[claim.cells]] = CERTAIN
 
 
-def _positive(claim: Claim) -> NDArray[np.float32]:
-    """Logits where they are above 0, else 0; drawn objects are surer than any."""
-    values = claim.logits.astype(np.float32) / 8
-    return np.clip(values, 0, CERTAIN - 0.25)
+def _common(first: Region, second: Region) -> Region | None:
+    rows, columns = (
+        slice(max(a.start, b.start), min(a.stop, b.stop))
+        for a, b in zip(first, second, strict=True)
+    )
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _corner(claim: Claim) -> tuple[int, int]:
+    return (claim.cells[0].start, claim.cells[1].start)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from napari_sam.volume.propagation.compete import compete, events_on
 from napari_sam.volume.propagation.keys import Keys
 from napari_sam.volume.propagation.params import PropagateParams
 from napari_sam.volume.propagation.result import Event, Stop, StopReason
-from napari_sam.volume.propagation.shapes import Shape
+from napari_sam.volume.propagation.shapes import Shape, overlap_of
 from napari_sam.volume.propagation.stopping import reason_to_stop, step_of
 
 __all__ = ["Swept", "sweep"]
@@ -79,8 +79,13 @@ def sweep(
         stops = [Stop(one, "absent", direction) for one in carried if one in keys.absent(plane)]
         if hints or stops:
             found = asker.claims(direction, plane, hints, step) if hints else {}
-            left = compete(found, drawn) if params.compete else found
-            claimed, shapes = _masks(found), _masks(left)
+            claimed = _masks(found)
+            fits = {one: overlap_of(carried[one].shape, shape) for one, shape in claimed.items()}
+            left = compete(found, fits, drawn) if params.compete else found
+            shapes = {
+                one: claimed[one] if claim is found[one] else Shape(*claim.mask())
+                for one, claim in left.items()
+            }
             carried, stopped = _go_on(hints, carried, (claimed, shapes, left), params, spacing)
             yield Swept(
                 plane,
