@@ -69,7 +69,12 @@ EXTRA_FILES = {
     "volume/readers/nifti.py": "nifti",
 }
 # Where the name to import is not the name to install.
-DISTRIBUTIONS = {"PIL": "pillow", "geff_spec": "geff", "skimage": "scikit-image", "distributed": "dask"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "geff_spec": "geff",
+    "skimage": "scikit-image",
+    "distributed": "dask",
+}
 
 
 @cache

@@ -12,6 +12,7 @@ from napari_sam.tracking.scan import Scan
 __all__ = ["with_events"]
 
 Numbers = NDArray[np.int64]
+_REACH = 2.0  # diameters from centre to centre: as much room between two as one takes
 _MERGED = 0.5  # least share of an object that lies within one that goes on
 
 
@@ -55,7 +56,7 @@ def _ended(scan: Scan, ended: Numbers, begun: Numbers) -> Iterator[Disappearance
 
 
 def _candidates(scan: Scan, row: int, begun: Numbers) -> Iterator[tuple[int, float]]:
-    """Objects without a past that overlap, or lie within a diameter; with the evidence."""
+    """Objects without a past that overlap, or lie no further than they are large."""
     objects = scan.objects
     frame = int(objects.frame[row])
     overlapping = set()
@@ -65,7 +66,7 @@ def _candidates(scan: Scan, row: int, begun: Numbers) -> Iterator[tuple[int, flo
         for other, pixels in zip(mine.second.tolist(), mine.pixels.tolist(), strict=True):
             overlapping.add(other)
             yield other, 1 - pixels / min(int(objects.size[row]), int(objects.size[other]))
-    reach = objects.diameter(row, scan.spacing)
+    reach = _REACH * objects.diameter(row, scan.spacing)
     near = begun[(objects.frame[begun] > frame) & (objects.frame[begun] <= frame + scan.gap + 1)]
     apart = (objects.centre[near] - objects.centre[row]) * scan.spacing
     for other, distance in zip(near.tolist(), np.linalg.norm(apart, axis=1), strict=True):

@@ -16,7 +16,7 @@ from napari_sam.tracking.events import Division
 from napari_sam.tracking.proposal import Proposal
 from napari_sam.tracking.scan import Scan
 
-__all__ = ["LapParams", "link_by_laptrack"]
+__all__ = ["LapParams", "link_by_laptrack", "require", "usual_distance"]
 
 Numbers = NDArray[np.int64]
 
@@ -60,7 +60,7 @@ def link_by_laptrack(scan: Scan, params: LapParams | None = None) -> Proposal:
     MissingExtraError
         LapTrack is not installed.
     """
-    laptrack = _require()
+    laptrack = require()
     objects = scan.objects
     if not len(objects):
         return with_events(scan, np.zeros((0, 2), np.int64), ())
@@ -106,7 +106,14 @@ def _followers(tree: Any, starts: Numbers) -> "list[tuple[int, list[int]]]":
     return sorted(found)
 
 
-def _require() -> Any:
+def require() -> Any:
+    """The package ``laptrack``.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
     try:
         import laptrack
     except ImportError as error:

@@ -4,8 +4,9 @@ Made of links between objects; knows numbers, no pixels. Links go forward in tim
 can be no circle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from napari_sam.errors import TrackingError
 from napari_sam.tracking.objects import Objects
+from napari_sam.volume.unions import components
 
 __all__ = ["Lineage", "Track"]
 
@@ -106,6 +108,49 @@ class Lineage:
             graph.setdefault(child, []).append(parent)
         return cls(objects, track, graph, shape, spacing)
 
+    @classmethod
+    def of_tracks(
+        cls,
+        objects: Objects,
+        track: Numbers,
+        graph: Mapping[int, Sequence[int]],
+        *,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+    ) -> "Lineage":
+        """Tracks that are known already, as a file names them.
+
+        Parameters
+        ----------
+        objects
+            Of all frames.
+        track
+            (N,) id of the track of each.
+        graph
+            Child -> its parents.
+        shape, spacing
+            As the attributes.
+
+        Raises
+        ------
+        TrackingError
+            A track is twice in one frame, the graph names one that is not there, or a parent does
+            not end before its child begins.
+        """
+        made = cls(objects, track, {c: list(p) for c, p in graph.items() if p}, shape, spacing)
+        rows = made.rows()
+        twice = (np.diff(track[rows]) == 0) & (np.diff(objects.frame[rows]) == 0)
+        if twice.any():
+            row = rows[1:][twice][0]
+            raise TrackingError(
+                f"track {track[row]} has two objects in frame {objects.frame[row]}; one is allowed."
+            )
+        known = {one.id: one for one in made.tracks}
+        for child, parents in made.graph.items():
+            for parent in parents:
+                _check_order(known.get(parent), known.get(child), parent, child)
+        return made
+
     @property
     def tracks(self) -> tuple[Track, ...]:
         """All tracks, in the order of their ids."""
@@ -167,12 +212,80 @@ class Lineage:
         order = np.argsort(self.objects.label[rows])
         return self.objects.label[rows][order], self.track[rows][order]
 
+    def edges(self) -> Numbers:
+        """(M, 2) rows of objects that follow each other: along tracks, then from parents."""
+        rows = self.rows()
+        same = np.diff(self.track[rows]) == 0
+        along = np.stack([rows[:-1][same], rows[1:][same]], 1)
+        last = dict(zip(self.track[rows].tolist(), rows.tolist(), strict=True))
+        first = dict(zip(self.track[rows[::-1]].tolist(), rows[::-1].tolist(), strict=True))
+        across = [
+            (last[parent], first[child])
+            for child, parents in sorted(self.graph.items())
+            for parent in parents
+        ]
+        return np.concatenate([along, np.array(across, np.int64).reshape(-1, 2)])
+
+    def trees(self) -> dict[int, int]:
+        """Id of each track -> number of its family, from 0: all that have an ancestor in common."""
+        ids = [one.id for one in self.tracks]
+        place = {one: index for index, one in enumerate(ids)}
+        pairs = [(place[c], place[p]) for c, parents in self.graph.items() for p in parents]
+        joined = np.array(pairs, np.int64).reshape(-1, 2)
+        groups = components(len(ids), joined[:, 0], joined[:, 1])
+        numbers: dict[int, int] = {}
+        return {
+            one: numbers.setdefault(int(group), len(numbers))
+            for one, group in zip(ids, groups, strict=True)
+        }
+
+    def without_gaps(self) -> "Lineage":
+        """The same with a new track after each gap, child of the one before it.
+
+        For formats in which a track is in all of its frames.
+        """
+        rows = self.rows()
+        track, graph = self.track.copy(), {c: list(p) for c, p in self.graph.items()}
+        free = int(track.max(initial=0)) + 1
+        last = {}
+        for before, row in pairwise(rows.tolist()):
+            gap = self.objects.frame[row] - self.objects.frame[before] > 1
+            if self.track[row] != self.track[before]:
+                continue
+            track[row] = free if gap else track[before]
+            if gap:
+                graph[free] = [int(track[before])]
+                free += 1
+            last[int(self.track[row])] = int(track[row])
+        for child, parents in self.graph.items():
+            graph[child] = [last.get(parent, parent) for parent in parents]
+        return replace(self, track=track, graph=graph)
+
+    def renumbered(self) -> "Lineage":
+        """The same with ids from 1 on, without holes."""
+        ids = np.unique(self.track[self.track > 0])
+        new = {0: 0} | {int(one): number for number, one in enumerate(ids, 1)}
+        track = np.array([new[one] for one in self.track.tolist()], np.int64)
+        graph = {new[child]: [new[p] for p in parents] for child, parents in self.graph.items()}
+        return replace(self, track=track, graph=graph)
+
     def without_short(self, frames: int) -> "Lineage":
         """The same without tracks in fewer frames that neither come from nor become others."""
         ids, counts = np.unique(self.track, return_counts=True)
         related = np.array([*self.graph, *self.divisions], np.int64)
         short = ids[(counts < frames) & ~np.isin(ids, related)]
         return replace(self, track=np.where(np.isin(self.track, short), 0, self.track))
+
+
+def _check_order(parent: Track | None, child: Track | None, names: int, named: int) -> None:
+    if parent is None or child is None:
+        missing = names if parent is None else named
+        raise TrackingError(f"track {missing} is in the lineage, but no object is of it.")
+    if parent.end >= child.begin:
+        raise TrackingError(
+            f"track {child.id} begins in frame {child.begin}, and its parent {parent.id} ends in"
+            f" {parent.end}; a parent ends before its children begin."
+        )
 
 
 def _numbered(objects: Objects, links: Numbers) -> Numbers:

@@ -75,7 +75,7 @@ class Objects:
         """Of the disc or ball as large as the object, in units of the spacing."""
         volume = float(self.size[row]) * float(np.prod(spacing))
         if len(spacing) == 2:
-            return 2 * (volume / np.pi) ** (1 / 2)
+            return float(2 * (volume / np.pi) ** (1 / 2))
         return float(2 * (3 * volume / (4 * np.pi)) ** (1 / 3))
 
 

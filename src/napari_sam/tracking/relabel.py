@@ -91,7 +91,8 @@ class Relabelled:
         times, inside = index[0], index[1:]
         chosen = np.arange(self.shape[0])[times]
         if chosen.ndim == 0:
-            return self.frame(int(chosen))[inside]
+            part: NDArray[Any] = self.frame(int(chosen))[inside]
+            return part
         empty = np.zeros((0, *self.shape[1:]), self.dtype)[(slice(None), *inside)]
         frames = [self.frame(int(time))[inside] for time in chosen]
         return np.stack(frames) if frames else empty

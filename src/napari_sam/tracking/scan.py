@@ -16,7 +16,7 @@ from napari_sam.tracking.objects import Objects, describe_frame
 from napari_sam.tracking.series import LabelSeries
 from napari_sam.volume.overlaps import Overlaps, count_overlaps
 
-__all__ = ["Scan", "scan_labels"]
+__all__ = ["Scan", "check_gap", "scan_labels"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,7 @@ def scan_labels(series: LabelSeries, *, gap: int = 1) -> Generator[Progress, Non
     TrackingError
         The gap is below 0.
     """
-    if gap < 0:
-        raise TrackingError(f"the gap is {gap} frames; it cannot be below 0.")
+    check_gap(gap)
     parts: list[Objects] = []
     starts = [0]
     overlaps: dict[tuple[int, int], Overlaps] = {}
@@ -88,3 +87,15 @@ def scan_labels(series: LabelSeries, *, gap: int = 1) -> Generator[Progress, Non
         before.append((time, places))
         yield Progress(time + 1, len(series), f"frame {time + 1}: {len(objects)} objects")
     return Scan(Objects.of_frames(parts), overlaps, series.shape, series.spacing, gap)
+
+
+def check_gap(gap: int) -> None:
+    """Refuse a gap that cannot be.
+
+    Raises
+    ------
+    TrackingError
+        It is below 0.
+    """
+    if gap < 0:
+        raise TrackingError(f"the gap is {gap} frames; it cannot be below 0.")

@@ -4,12 +4,14 @@ Knows which axis is time; reads files and arrays through ``volume/image``. Knows
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_sam.errors import ImageError
+from napari_sam.tracking.folder import FrameFolder, has_frames
 from napari_sam.volume.image import ImageRef
 
 __all__ = ["LabelSeries"]
@@ -26,7 +28,7 @@ class LabelSeries:
     spacing
         Size of a voxel ([z,] y, x), in the image's units; 1 where unknown.
     renamed
-        Whether the file calls z what is taken as time here.
+        Whether a file calls z, or does not name, what is taken as time here.
     """
 
     image: ImageRef
@@ -42,8 +44,8 @@ class LabelSeries:
         Parameters
         ----------
         source
-            What :meth:`ImageRef.open` takes: a path, an address or an array; or a list of frames
-            of one shape.
+            What :meth:`ImageRef.open` takes: a path, an address or an array; a list of frames of
+            one shape; or a folder with a TIFF file for each frame, in the order of their names.
         axes
             One letter of ``tzyx`` for each axis. None takes what the file says; a stack without
             time has its z taken as time.
@@ -56,7 +58,8 @@ class LabelSeries:
             There is no time, there are channels, labels are no whole numbers, or the spacing does
             not fit.
         """
-        image = ImageRef.open(np.stack(source) if isinstance(source, list) else source, axes=axes)
+        array = _as_array(source)
+        image = ImageRef.open(array, axes=axes)
         renamed = "t" not in image.axes and "z" in image.axes
         if renamed:
             image = replace(image, axes=image.axes.replace("z", "t"))
@@ -81,7 +84,38 @@ class LabelSeries:
                 f"the spacing is {spacing}; wanted are {len(known)} numbers above 0, in the order"
                 f" {'z, y, x' if len(known) == 3 else 'y, x'}."
             )
-        return cls(image, spacing or known, renamed)
+        named = isinstance(source, str | Path) and array is source
+        return cls(image, spacing or known, renamed and named)
+
+    def measured(self, image: ImageRef, *, keep: bool = False) -> "LabelSeries":
+        """The same labels with the voxel size and units of their image.
+
+        Parameters
+        ----------
+        image
+            Of the same z, y and x; channels and times do not matter.
+        keep
+            Keep the spacing, take the units alone.
+
+        Raises
+        ------
+        ImageError
+            It has other pixels.
+        """
+        depth = self.image.depth
+        if image.size != self.image.size or (depth > 1 and image.depth != depth):
+            raise ImageError(
+                f"{image.describe()}: it is no image of the labels {self.image.describe()}."
+            )
+        units = dict(zip(image.axes, image.units, strict=True))
+        named = replace(self.image, units=tuple(units.get(axis) for axis in self.image.axes))
+        spacing = image.spacing[-len(self.spacing) :]
+        return replace(self, image=named, spacing=self.spacing if keep else spacing)
+
+    @property
+    def unit(self) -> str | None:
+        """Of the spacing, as OME-Zarr names it; None where unknown."""
+        return dict(zip(self.image.axes, self.image.units, strict=True)).get("x")
 
     @property
     def axes(self) -> str:
@@ -114,3 +148,12 @@ class LabelSeries:
                 " background and above 0 for objects."
             )
         return labels
+
+
+def _as_array(source: Any) -> Any:
+    """What :class:`ImageRef` takes as one, of frames that come one by one."""
+    if isinstance(source, list):
+        return np.stack(source)
+    if isinstance(source, str | Path) and has_frames(Path(source)):
+        return FrameFolder.of(Path(source))
+    return source
