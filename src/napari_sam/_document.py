@@ -222,6 +222,37 @@ class Document(Ledger):
         self._push(name, details, edit=edit, facts=facts, axes=axes, kinds=wanted, written=True)
         return True
 
+    def propagate(
+        self,
+        edit: LabelEdit,
+        facts: Facts,
+        *,
+        axes: tuple[int, int],
+        details: Mapping[str, Any],
+        clear: bool,
+    ) -> None:
+        """Objects that were carried through a stack: one step, its pixels are there already.
+
+        Parameters
+        ----------
+        edit
+            What has changed on all planes.
+        facts
+            What the records of the objects say from now on.
+        axes
+            Of the planes.
+        details
+            For the journal.
+        clear
+            Whether the draft is done with.
+        """
+        draft = Draft() if clear else None
+        kinds = with_kind(self.kinds, next((str(f.get("kind", "")) for f in facts.values()), ""))
+        self._push(
+            "propagate", details, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds,
+            written=True,
+        )  # fmt: skip
+
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""
         if edit:

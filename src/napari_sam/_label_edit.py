@@ -209,6 +209,12 @@ def enclosing(regions: Iterable[Region]) -> Region:
     return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in axes)
 
 
+def inside(part: Region, whole: Region) -> Region:
+    """A region in pixels of a larger one that holds it."""
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
+
+
 def edit_to_json(edit: LabelEdit) -> list[list[Any]]:
     """An edit as JSON values."""
     return [

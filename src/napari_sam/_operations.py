@@ -22,6 +22,7 @@ from napari_sam._label_edit import (
     difference,
     distinct,
     enclosing,
+    inside,
 )
 from napari_sam.errors import EditError
 
@@ -49,7 +50,7 @@ class Drawing:
     def on(self, region: Region) -> NDArray[Any]:
         """The canvas on a region that holds it."""
         whole = np.zeros([part.stop - part.start for part in region], self.canvas.dtype)
-        whole[_inside(self.region, region)] = self.canvas
+        whole[inside(self.region, region)] = self.canvas
         return whole
 
 
@@ -189,7 +190,7 @@ def reshape(
     before = labels.read(region)
     after = before.copy()
     for record, pad in zip(records, pads, strict=True):
-        part = after[_inside(pad, region)]
+        part = after[inside(pad, region)]
         own = part == record.number
         wanted = _SHAPES[how](own, record.axes, amount)
         if not wanted.any():
@@ -255,8 +256,8 @@ def _look(
     mask = labels.read(region) == number
     for one in changes:
         both = _common(one.region, region)
-        changed = one.mask[_inside(both, one.region)]
-        mask[_inside(both, region)][changed] = one.after == number
+        changed = one.mask[inside(both, one.region)]
+        mask[inside(both, region)][changed] = one.after == number
     area = int(mask.sum())
     return area, _tight(mask, region) if area else None
 
@@ -367,11 +368,6 @@ def _common(one: Region, other: Region) -> Region:
     """Where two regions overlap; of length 0 along axes on which they do not."""
     pairs = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)]
     return tuple(slice(start, max(start, stop)) for start, stop in pairs)
-
-
-def _inside(part: Region, whole: Region) -> Region:
-    pairs = zip(part, whole, strict=True)
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def _start(region: Region) -> tuple[int, ...]:

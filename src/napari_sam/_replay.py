@@ -182,4 +182,5 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "describe": lambda document, step: document.describe(**step.details),
     "classes": _classes,
     "load": _load,
+    "propagate": _stroke,  # as it was: the stack is not asked again
 }

@@ -54,6 +54,7 @@ STEP_TITLES = {
     "describe": "class or review",
     "classes": "the change of classes",
     "load": "loading",
+    "propagate": "the propagation",
 }
 
 

@@ -14,19 +14,24 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
 from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
+from napari_sam._finetune import Finetune, FinetuneOrder
+from napari_sam._finetune_job import run_order
 from napari_sam._jobs import LatestJob
 from napari_sam._journal import Journal, Lines, Source
 from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
 from napari_sam._layers.colours import ClassColours
+from napari_sam._layers.finetune import FinetuneLayers
 from napari_sam._layers.output import space_of
+from napari_sam._layers.propagating import PropagatingLayers
 from napari_sam._layers.review import ReviewKeys
 from napari_sam._layers.series import SeriesLayers
 from napari_sam._layers.settings import Settings
 from napari_sam._layers.volume import VolumeLayers
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.files import FilesPanel
+from napari_sam._panels.finetune import FinetunePanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
 from napari_sam._panels.journal import JournalPanel
@@ -35,6 +40,7 @@ from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
 from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
+from napari_sam._panels.propagate import PropagatePanel
 from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
 from napari_sam._panels.series import SeriesPanel
@@ -49,6 +55,9 @@ from napari_sam._predict import (
     predictors,
 )
 from napari_sam._preferences import Followers, Preferences
+from napari_sam._propagating import Propagating
+from napari_sam._propagating_job import run_propagation
+from napari_sam._propagation_run import PropagateRequest
 from napari_sam._review import Review
 from napari_sam._series import Series
 from napari_sam._session import Session
@@ -95,6 +104,8 @@ class SegmentAnything(QWidget):
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
         self.volume = Volume(self.session, self.everything, self.bulk)
+        self.finetune = Finetune(self.session)
+        self.propagating = Propagating(self.session)
         self.filing = Filing(self.session, space_of)
         self.series = Series(self.keeper, self.filing)
         self._followers = Followers(self.session, self.review, self.series)
@@ -108,15 +119,20 @@ class SegmentAnything(QWidget):
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
         self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
+        self.trainings, self.propagations = (LatestJob(self) for _ in range(2))
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
+        self._connect_finetune()
+        self._connect_propagating()
         later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
         self._binding = Binding(viewer, self.session, later=later)
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
+        self._finetune_layers = FinetuneLayers(viewer, self._binding, self.finetune)
+        self._propagating_layers = PropagatingLayers(viewer, self._binding, self.propagating)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
@@ -125,6 +141,8 @@ class SegmentAnything(QWidget):
             self.series,
             self.keeper,
             self.filing,
+            self.finetune,
+            self.propagating,
             self.session,
             self.everything,
             self.bulk,
@@ -138,7 +156,8 @@ class SegmentAnything(QWidget):
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (*self._heard, self.looks, self.syncs, *self.volume_jobs.all)
+        own = (self.looks, self.syncs, self.trainings, self.propagations)
+        return (*self._heard, *own, *self.volume_jobs.all)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -164,6 +183,8 @@ class SegmentAnything(QWidget):
         self._settings.close()
         self._binding.close()
         self.volume.close()
+        self.finetune.close()
+        self.propagating.close()
         self.keeper.close()
         self.series.close()
         self.filing.close()
@@ -201,6 +222,10 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.objects_panel, "Objects")
         self.volume_panel = VolumePanel(self.volume)
         self.tabs.addTab(self.volume_panel, "Volume")
+        self.propagate_panel = PropagatePanel(self.propagating)
+        self.tabs.addTab(self.propagate_panel, "3D / time")
+        self.finetune_panel = FinetunePanel(self.finetune)
+        self.tabs.addTab(self.finetune_panel, "Fine-tune")
         self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
@@ -258,6 +283,32 @@ class SegmentAnything(QWidget):
         self.loads.returned.connect(filing.loaded)
         for job in (self.saves, self.loads):
             job.cancelled.connect(filing.cancelled)
+
+    def _connect_finetune(self) -> None:
+        finetune, trainings = self.finetune, self.trainings
+        finetune.order_requested.connect(self._on_order)
+        finetune.cancel_requested.connect(trainings.cancel)
+        trainings.busy.connect(lambda on: finetune.set_job(busy=on))
+        trainings.progressed.connect(finetune.accept)
+        trainings.returned.connect(finetune.finished)
+        trainings.cancelled.connect(finetune.cancelled)
+        trainings.failed.connect(lambda _, message: finetune.failed(message))
+
+    def _connect_propagating(self) -> None:
+        propagating, jobs = self.propagating, self.propagations
+        propagating.requested.connect(self._on_propagate)
+        propagating.cancel_requested.connect(jobs.cancel)
+        jobs.busy.connect(lambda on: propagating.set_job(busy=on))
+        jobs.progressed.connect(propagating.accept)
+        jobs.returned.connect(propagating.finished)
+        jobs.cancelled.connect(propagating.cancelled)
+        jobs.failed.connect(lambda _, message: propagating.failed(message))
+
+    def _on_propagate(self, request: PropagateRequest) -> None:
+        self.propagations.submit(partial(run_propagation, request, self._load))
+
+    def _on_order(self, order: FinetuneOrder) -> None:
+        self.trainings.submit(partial(run_order, order))
 
     def _on_save(self, request: SaveRequest) -> None:
         self.saves.submit(partial(save, request))

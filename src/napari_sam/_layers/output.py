@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_sam._chunked_labels import empty_array
-from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
+from napari_sam._label_edit import LabelEdit, Region, difference, enclosing, inside
 from napari_sam._layers.planes import same_grid, same_space, shape_of
 from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, open_stored
 from napari_sam.errors import ImageError
@@ -194,9 +194,9 @@ def stroke_edit(data: Any, atoms: Sequence[Any]) -> LabelEdit:
     before = np.array(data[region])
     after = before.copy()
     for where, places, old, _ in reversed(parts):
-        before[_from(where, region)][places] = old
+        before[inside(where, region)][places] = old
     for where, places, _, new in parts:
-        after[_from(where, region)][places] = new
+        after[inside(where, region)][places] = new
     return difference(before, after, [part.start for part in region])
 
 
@@ -210,11 +210,6 @@ def _part(atom: Any) -> tuple[Region, Any, Any, Any]:
     region = tuple(slice(int(i.min()), int(i.max()) + 1) for i in indices)
     places = tuple(i - part.start for i, part in zip(indices, region, strict=True))
     return region, places, old, new
-
-
-def _from(part: Region, whole: Region) -> Region:
-    pairs = zip(part, whole, strict=True)
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def space_of(labels: Any) -> dict[str, Any]:
