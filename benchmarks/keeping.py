@@ -28,7 +28,7 @@ class Discs:
 
     def __init__(self, plane: Any) -> None:
         self.plane = plane
-        self.region = tuple(slice(0, side) for side in plane.size)
+        self.region = (slice(0, plane.size[0]), slice(0, plane.size[1]))
         self.scores = (0.9,) * ROWS**2
 
     def canvas(self) -> NDArray[np.uint32]:

@@ -115,7 +115,7 @@ def _bounds(
     if rows.start == rows.stop:
         return None
     cells = np.array([[rows.start, columns.start], [rows.stop, columns.stop]], np.float64)
-    found = cells * frame.mask_stride / np.array(frame.scale)
+    found: Bounds = cells * frame.mask_stride / np.array(frame.scale)
     if prompts.points is None or prompts.point_labels is None:
         return found
     clicks = prompts.points[index][prompts.point_labels[index] == 1]
