@@ -1,7 +1,7 @@
 """A closer look at objects that are small for the model: a crop around each, enlarged.
 
 The bundled model is best on objects of 20 to 150 canvas pixels. For smaller ones, a crop in which
-they are about 64 pixels long is better by 0.1 IoU; for larger ones it is not (measured on training
+they are about 50 pixels long is better by 0.1 IoU; for larger ones it is not (measured on training
 images: dev/LOG.md). Says where to look and what to ask there; of both answers the predictor keeps
 the one with the higher predicted IoU. Only models whose registry entry asks for it: SAM's answers
 stay as they are.
@@ -20,7 +20,7 @@ from napari_sam.core.upscale import restore_region
 
 SMALL = 20.0  # canvas pixels of an object's longer side: from here on the whole is as good
 AROUND = 2.5  # least side of a crop, in longer sides of the object
-CANVAS = 192  # side of a crop as the model sees it: the object is 54 to 77 pixels long
+CANVAS = 160  # side of a crop as the model sees it: the object is 45 to 64 pixels long
 STEPS = 2  # sizes of crops for each doubling, and
 SHIFTS = 8  # positions for each side of a crop: a corrected mask mostly keeps its crop
 MOST_PIXELS = 2**24  # of a picture that is kept for closer looks: 50 MB
