@@ -56,7 +56,7 @@ LabelsPath = Annotated[
     typer.Argument(
         metavar="LABELS",
         help="Labels through time: a TIFF, .npy or zarr (t,y,x or t,z,y,x), or a folder with a TIFF"
-        " for each frame.",
+        " or PNG for each frame.",
     ),
 ]
 Output = Annotated[
@@ -241,25 +241,46 @@ def track(
 
         napari-sam track labels.tif -o tracked.tif --decide events.csv --force
     """
+    from napari_sam.tracking.write import write_tracked
+
+    exports = tuple(dict.fromkeys(export or ()))
+    _check_places(labels, output, exports, deciding, force)
+    made = _with_its_lineage(labels, spacing, linking, deciding)
+    if made is None:
+        made = _tracked(_open(labels, axes, spacing, image), linking.params(), deciding)
+    watch(write_tracked(made, output, provenance=_provenance(labels, linking, deciding)))
+    for kind in exports:
+        _export(made, _beside(output, kind), kind)
+    _tell(made, output, exports)
+
+
+def _tracked(series: "LabelSeries", params: "TrackParams", deciding: Deciding) -> "Relabelled":
+    """Labels by track, as was decided; tells of what was proposed."""
     from napari_sam.tracking.event_table import write_events
     from napari_sam.tracking.pipeline import track_labels
     from napari_sam.tracking.relabel import Relabelled
-    from napari_sam.tracking.write import write_tracked
 
-    params = linking.params()
-    exports = tuple(dict.fromkeys(export or ()))
-    _check_places(labels, output, exports, deciding, force)
-    series = _open(labels, axes, spacing, image)
     proposal = watch(track_labels(series, params))
     made = Relabelled(series, deciding.lineage(proposal))
     if deciding.events is not None:
         write_events(proposal, deciding.events, evidence=deciding.least)
-    watch(write_tracked(made, output, provenance=_provenance(labels, linking, deciding)))
-    for kind in exports:
-        _export(made, _beside(output, kind), kind)
     if deciding.decide is None:
         _tell_events(proposal, deciding.least)
-    _tell(made, output, exports)
+    return made
+
+
+def _with_its_lineage(
+    labels: str, spacing: str | None, linking: Linking, deciding: Deciding
+) -> "Relabelled | None":
+    """A Cell Tracking Challenge folder as it is, where tracks are taken as right; else None."""
+    from napari_sam.tracking.ctc import is_ctc, read_ctc
+    from napari_sam.tracking.relabel import Relabelled
+
+    if linking.method is not _Method.IDS or not is_ctc(Path(labels)):
+        return None
+    if deciding.events is not None or deciding.decide is not None:
+        raise typer.BadParameter(f"{labels} has its own lineage: there is nothing to decide.")
+    return Relabelled(*watch(read_ctc(Path(labels), spacing=_spacing(spacing))))
 
 
 def _check_places(
@@ -289,15 +310,19 @@ def _open(labels: str, axes: str | None, spacing: str | None, image: str | None)
     from napari_sam.tracking.series import LabelSeries
     from napari_sam.volume.image import ImageRef
 
-    given = None
-    if spacing is not None:
-        given = numbers(spacing, float, names="z,y,x" if spacing.count(",") > 1 else "y,x")
+    given = _spacing(spacing)
     series = LabelSeries.open(labels, axes=axes, spacing=given)
     if series.renamed:
         typer.echo(f"{series.image.describe()}: its first axis is taken as the time.", err=True)
     if image is not None:
         series = series.measured(ImageRef.open(image), keep=given is not None)
     return series
+
+
+def _spacing(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    return numbers(text, float, names="z,y,x" if text.count(",") > 1 else "y,x")
 
 
 def _beside(output: Path, kind: _Export) -> Path:
@@ -349,7 +374,7 @@ def _tell_events(proposal: "Proposal", least: float | None) -> None:
         taken = "accepted" if least is not None and one.evidence >= least else "proposed"
         children = ", ".join(map(str, one.children))
         table.add_row(str(one.frame), str(one.parent), children, f"{one.evidence:.2f}", taken)
-    say("divisions, by the numbers in LABELS:")
+    say("divisions, by frames from 0 and the numbers in LABELS:")
     Console().print(table)
 
 

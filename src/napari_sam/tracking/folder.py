@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from napari_sam.errors import ImageError
 
 __all__ = ["FrameFolder", "has_frames"]
 
-_TIFF = (".tif", ".tiff")
+_ENDINGS = (".tif", ".tiff", ".png")
 
 
 def has_frames(folder: Path) -> bool:
-    """Whether it is a folder with TIFF files in it."""
-    return folder.is_dir() and any(path.suffix.lower() in _TIFF for path in folder.iterdir())
+    """Whether it is a folder with pictures in it."""
+    return folder.is_dir() and any(path.suffix.lower() in _ENDINGS for path in folder.iterdir())
 
 
 @dataclass(frozen=True, eq=False)
 class FrameFolder:
-    """TIFF files as (t, [z,] y, x). Made by :meth:`of`.
+    """TIFF or PNG files as (t, [z,] y, x). Made by :meth:`of`.
 
     Attributes
     ----------
@@ -35,16 +36,21 @@ class FrameFolder:
 
     @classmethod
     def of(cls, folder: Path) -> "FrameFolder":
-        """The TIFF files of a folder, in the order of their names.
+        """The pictures of a folder, in the order of their names.
 
         Raises
         ------
         ImageError
-            There are none.
+            There are none, or of several kinds.
         """
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _TIFF)
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in _ENDINGS)
         if not found:
-            raise ImageError(f"{folder} has no .tif files in it.")
+            raise ImageError(f"{folder} has no {', '.join(_ENDINGS)} files in it.")
+        if len(kinds := {path.suffix.lower() for path in found}) > 1:
+            raise ImageError(
+                f"{folder} has files of several kinds in it, {', '.join(sorted(kinds))}: one of"
+                " them is wanted, a file for each frame."
+            )
         return cls(tuple(found))
 
     @cached_property
@@ -81,6 +87,8 @@ class FrameFolder:
 
     def _read(self, path: Path) -> NDArray[Any]:
         try:
+            if path.suffix.lower() == ".png":
+                return np.asarray(Image.open(path))
             return np.asarray(tifffile.imread(path))
-        except Exception as error:  # tifffile's are of many kinds
-            raise ImageError(f"{path} cannot be read as a TIFF: {error}") from error
+        except Exception as error:  # each reader has errors of its own
+            raise ImageError(f"{path} cannot be read as a picture: {error}") from error

@@ -45,7 +45,7 @@ class LabelSeries:
         ----------
         source
             What :meth:`ImageRef.open` takes: a path, an address or an array; a list of frames of
-            one shape; or a folder with a TIFF file for each frame, in the order of their names.
+            one shape; or a folder with a TIFF or PNG for each frame, in the order of their names.
         axes
             One letter of ``tzyx`` for each axis. None takes what the file says; a stack without
             time has its z taken as time.
