@@ -59,8 +59,10 @@ def test_layers_in_a_better_model_out_paused_stopped_and_resumed(open_window, qt
     beat.timeout.connect(lambda: beats.append(1))
     beat.start(20)
     steps = len(dock.finetune.report.log)
-    qtbot.waitUntil(lambda: len(dock.finetune.report.log) > steps + 3, timeout=LONG_MS)
-    assert len(beats) > 3  # the window is alive
+    qtbot.waitUntil(
+        lambda: len(dock.finetune.report.log) > steps + 3 and len(beats) > 3, timeout=LONG_MS
+    )
+    assert trainings.running  # the window was alive meanwhile
     assert panel.cancel.isVisible() and not panel.start.isEnabled()
     assert panel.loss.curves and panel.picture.pixmap().width() > 100 and panel.bar.value() >= 0
     panel.pause.click()

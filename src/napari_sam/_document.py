@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_sam import _operations as operations
-from napari_sam._covered import both
+from napari_sam._annotated import ObjectRecord
+from napari_sam._covered import Covered, both
 from napari_sam._history import Draft
 from napari_sam._kinds import Kinds, renamed, with_kind, without
 from napari_sam._label_edit import LabelEdit
@@ -134,23 +135,15 @@ class Document(Ledger):
         said = {**how, "kind": kind, **(details or {})}
         draft = Draft() if clear else self.draft
         own = None if mode == "new" else target
-        hidden = {}
+        hidden: dict[int, Covered] = {}
         if overlaps and not overwrite:
             hidden = beneath(self._labels().read(drawing.region), drawing, own)
         if mode == "new":
             begin = self._first(first, len(made))
-            edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
-            facts: dict[int, dict[str, Any]] = {
-                label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
-                for one, label in numbers.items()
-            }
+            edit, facts = self._as_new(drawing, made, begin, hidden, overwrite=overwrite, kind=kind)
         else:
             record = self._record(target)
-            edit = operations.put_on(self._labels(), drawing, record, mode, overwrite=overwrite)
-            facts = {record.number: {**vars(made[0])} if mode == "replace" else {}}
-            covered = changed_cover(record, drawing, hidden, mode)
-            if covered != record.covered:
-                facts[record.number]["covered"] = covered
+            edit, facts = self._upon(record, drawing, made[0], mode, hidden, overwrite=overwrite)
         given = list(facts)
         if overlaps and overwrite:
             lost = losses(edit, self.objects)
@@ -158,6 +151,44 @@ class Document(Ledger):
         kinds = with_kind(self.kinds, kind) if mode == "new" else None
         self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds)
         return given
+
+    def _as_new(
+        self,
+        drawing: Drawing,
+        made: Sequence[Made],
+        first: int,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+        kind: str,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """New labels from ``first`` on, and what their records say."""
+        edit, numbers = operations.put_new(
+            self._labels(), drawing, first, overwrite=overwrite, beneath=hidden
+        )
+        return edit, {
+            label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
+            for one, label in numbers.items()
+        }
+
+    def _upon(
+        self,
+        record: ObjectRecord,
+        drawing: Drawing,
+        made: Made,
+        mode: Mode,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """Another shape of an object, and what its record says."""
+        covered = changed_cover(record, drawing, hidden, mode)
+        stays = covered is not None
+        edit = operations.put_on(
+            self._labels(), drawing, record, mode, overwrite=overwrite, beneath=stays
+        )
+        told = vars(made) if mode == "replace" else {}
+        return edit, {record.number: {**told, "covered": covered}}
 
     def _first(self, wanted: int | None, count: int) -> int:
         """The label that the first of some new objects gets."""

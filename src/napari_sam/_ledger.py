@@ -128,7 +128,8 @@ class Ledger:
         """Do something: write the pixels, set the records, remember, tell.
 
         ``named`` are looked at, whether the edit touches them or not; ``written``: the pixels are
-        there already.
+        there already. What nobody sees any more is gone, unless ``facts`` say that it lies beneath
+        others.
         """
         self.version += 1
         edit = edit or LabelEdit()
@@ -137,8 +138,11 @@ class Ledger:
         records = self._measured(edit, named, axes)
         for number, fact in (facts or {}).items():
             record = records.get(number, self.objects.get(number))
+            if record is None and fact.get("covered") is not None:
+                record = self.objects.get(number) or _unknown(number, axes or self._axes())
+                record = replace(record, area=0)
             if record is not None:
-                records[number] = record.changed(**fact)
+                records[number] = _placed(record.changed(**fact))
         before = {number: self.objects.get(number) for number in records}
         self._set(records)
         drafts = (self.draft, self._still_open(draft or self.draft))
@@ -186,3 +190,14 @@ class Ledger:
         if not records:
             raise EditError("Select an object first: key S over it, or a row of the table.")
         return records
+
+
+def _unknown(number: int, axes: tuple[int, int]) -> ObjectRecord:
+    return ObjectRecord(number, 0, (), axes)
+
+
+def _placed(record: ObjectRecord) -> ObjectRecord:
+    """An object that lies wholly beneath others is where these pixels are."""
+    if record.area or record.covered is None:
+        return record
+    return replace(record, region=tuple((part.start, part.stop) for part in record.covered.region))

@@ -4,7 +4,7 @@ Knows arrays and records; writes nothing, remembers nothing. Shapes are changed 
 the two axes of the plane in which the object was made; islands are those of the whole object.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -55,14 +55,20 @@ class Drawing:
 
 
 def put_new(
-    labels: LabelImage, drawing: Drawing, first: int, *, overwrite: bool
+    labels: LabelImage,
+    drawing: Drawing,
+    first: int,
+    *,
+    overwrite: bool,
+    beneath: Collection[int] = (),
 ) -> tuple[LabelEdit, dict[int, int]]:
     """Write masks as new labels from ``first`` on, without gaps.
 
     Returns
     -------
     edit, numbers
-        ``numbers``: number in the drawing -> label. A mask with no free pixel gets none.
+        ``numbers``: number in the drawing -> label. A mask with no free pixel gets none, unless
+        it is one of ``beneath``: these may lie wholly under others.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def put_new(
     """
     before = labels.read(drawing.region)
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
-    found = [int(n) for n in distinct(free.ravel())[0] if n]
+    found = sorted({int(n) for n in distinct(free.ravel())[0] if n}.union(beneath))
     require_room(labels.largest, first + len(found) - 1)
     new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
     new[found] = np.arange(first, first + len(found))
@@ -82,9 +88,15 @@ def put_new(
 
 
 def put_on(
-    labels: LabelImage, drawing: Drawing, target: ObjectRecord, mode: Mode, *, overwrite: bool
+    labels: LabelImage,
+    drawing: Drawing,
+    target: ObjectRecord,
+    mode: Mode,
+    *,
+    overwrite: bool,
+    beneath: bool = False,
 ) -> LabelEdit:
-    """Add to an object, subtract from it, or replace it."""
+    """Add to an object, subtract from it, or replace it; ``beneath``: it may be wholly hidden."""
     if mode not in get_args(Mode) or mode == "new":
         raise ValueError(f"mode is {mode!r}; it must be 'add', 'subtract' or 'replace'.")
     region = enclosing((drawing.region, target.slices))
@@ -97,7 +109,7 @@ def put_on(
         if mode == "replace":
             after[own] = 0
         after[drawn if overwrite else drawn & (after == 0)] = target.number
-    if not (after == target.number).any():
+    if not beneath and not (after == target.number).any():
         raise _nothing_left(target.number)
     return difference(before, after, _start(region))
 
@@ -217,7 +229,8 @@ def measure(
     found: dict[int, ObjectRecord | None] = {}
     for number in dict.fromkeys((*losses, *gains)):
         record, gained = known.get(number), gains.get(number, [])
-        regions = [one.region for one in gained] + ([] if record is None else [record.slices])
+        seen = [] if record is None or not record.area else [record.slices]
+        regions = [one.region for one in gained] + seen
         area = sum(one.count for one in gained) + (0 if record is None else record.area)
         region = enclosing(regions) if regions else None
         if number in losses and region is not None:
@@ -226,8 +239,10 @@ def measure(
             found[number] = None
             continue
         place = tuple((part.start, part.stop) for part in region)
-        made = record or ObjectRecord(number, area, place, axes)
-        found[number] = replace(made, area=area, region=place)
+        if record is None:
+            found[number] = ObjectRecord(number, area, place, axes)
+        else:
+            found[number] = replace(record, area=area, region=place)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from napari_sam._panels.files import FilesPanel
 from napari_sam._panels.finetune import FinetunePanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
+from napari_sam._panels.journal import JournalPanel
 from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
@@ -124,7 +126,8 @@ class SegmentAnything(QWidget):
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
-        self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
+        later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
+        self._binding = Binding(viewer, self.session, later=later)
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
@@ -214,6 +217,7 @@ class SegmentAnything(QWidget):
         self.restore_panel = RestorePanel(self.keeper)
         self.files_panel = FilesPanel(self.filing)
         self.series_panel = SeriesPanel(self.series)
+        self.journal_panel = JournalPanel(self.keeper)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
@@ -226,7 +230,7 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(column(self.propagate_panel, self.tracks_panel), "3D / time")
         self.finetune_panel = FinetunePanel(self.finetune)
         self.tabs.addTab(self.finetune_panel, "Fine-tune")
-        self.tabs.addTab(column(self.files_panel, self.series_panel), "Files")
+        self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
@@ -290,8 +294,8 @@ class SegmentAnything(QWidget):
     def _on_load(self, request: LoadRequest) -> None:
         self.loads.submit(partial(load, request))
 
-    def _on_look(self, source: Source) -> None:
-        self.looks.submit(partial(look, source))
+    def _on_look(self, source: Source, chosen: Path | None) -> None:
+        self.looks.submit(partial(look, source, chosen))
 
     def _on_restore(self, lines: Lines) -> None:
         self.restores.submit(partial(bring_back, lines))

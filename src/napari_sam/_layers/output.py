@@ -16,6 +16,7 @@ from napari_sam.errors import ImageError
 SCANNED_EACH_TIME = 1 << 26  # pixels
 LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
 FEW_PIXELS = 1 << 17  # that are written as napari's tools do it
+Later = Callable[[Callable[[], None]], None]
 
 
 def make_output(image: Image) -> Labels:
@@ -34,6 +35,7 @@ def open_labels(
     highest: int | None = None,
     on_stroke: Callable[[LabelEdit], None] | None = None,
     on_replaced: Callable[[], None] | None = None,
+    later: Later = lambda act: act(),
 ) -> "OutputLabels":
     """What is drawn on: labels on disk, or the layer itself (see :class:`LayerLabels`).
 
@@ -44,7 +46,9 @@ def open_labels(
     """
     if is_stored(layer):
         return open_stored(layer)
-    return LayerLabels(layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced)
+    return LayerLabels(
+        layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced, later=later
+    )
 
 
 class LayerLabels:
@@ -60,6 +64,8 @@ class LayerLabels:
         Called with what brush, eraser, bucket or another array of the same shape have changed.
     on_replaced
         Called when the layer has got an array of another shape, or one too large to compare.
+    later
+        Calls a function after the present event: the window draws many pixels then.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class LayerLabels:
         highest: int | None = None,
         on_stroke: Callable[[LabelEdit], None] | None = None,
         on_replaced: Callable[[], None] | None = None,
+        later: Later = lambda act: act(),
     ) -> None:
         self.layer = layer
+        self._later, self._outdated = later, False
         self._data = layer.data
         self._on_replaced = on_replaced
         self._highest = highest
@@ -128,6 +136,12 @@ class LayerLabels:
         """Past napari's own history, which would keep the place of every pixel: 8 times slower."""
         self.layer.data[region] = values
         self._note(int(values.max()))
+        if not self._outdated:
+            self._outdated = True
+            self._later(self._draw)
+
+    def _draw(self) -> None:
+        self._outdated = False
         self.layer.refresh(extent=False, highlight=False)
 
     def _write_few(self, region: Region, values: NDArray[Any], places: Any) -> None:

@@ -304,7 +304,9 @@ def _ask(
     least, corner = _least_score(params), crop.box[:2]
     ones = np.ones((len(points_yx), 1), np.int64)
     prompts = Prompts(points=points_yx[:, None], point_labels=ones)
-    prediction = predictor.decode(embedding, prompts, multimask=True, least_score=least)
+    # -inf keeps all, as None would, but says that this is a grid: no closer looks.
+    floor = -np.inf if least is None else least
+    prediction = predictor.decode(embedding, prompts, multimask=True, least_score=floor)
     records = []
     for index, candidate in np.ndindex(prediction.scores.shape):
         score = prediction.scores[index, candidate]

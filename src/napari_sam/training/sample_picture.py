@@ -4,7 +4,7 @@ For people who look on while it learns. Knows a network and one labelled image.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +59,7 @@ def draw_answers(
     picture: NDArray[np.uint8],
     truths: list[NDArray[np.bool_]],
     answers: list[NDArray[np.bool_]],
-    clicks: list[tuple[float, float]],
+    clicks: Sequence[tuple[float, float]],
 ) -> Image.Image:
     """A picture (H, W, 3), outlines of masks (H, W) on it, truth below, and a dot on each click.
 
