@@ -24,10 +24,12 @@ OWNERS = {
     "superqt": ("_widget.py", "_panels/"),
     "magicgui": ("_forms.py",),
     "psygnal": ("_workplace.py", "_prompting.py", "_session.py", "_everything.py", "_review.py",
-                "_keeper.py", "_filing.py", "_series.py", "_bulk.py", "_volume.py"),
+                "_keeper.py", "_filing.py", "_series.py", "_bulk.py", "_volume.py",
+                "_finetune.py", "_propagating.py", "_tracks.py"),
     "typer": ("_cli.py", "_cli_auto.py", "_cli_embed.py", "_cli_evaluate.py", "_cli_machines.py",
               "_cli_models.py", "_cli_options.py", "_cli_propagate.py", "_cli_replay.py",
-              "_cli_segment.py", "_cli_segment_volume.py", "_cli_status.py", "_cli_train.py",
+              "_cli_segment.py", "_cli_segment_volume.py", "_cli_status.py", "_cli_track.py",
+              "_cli_train.py",
               "_cli_volume.py"),
     "torchvision": (),
     "timm": (),
@@ -46,6 +48,8 @@ OWNERS = {
     "nd2": ("volume/readers/nd2.py",),
     "pydicom": ("volume/readers/dicom.py",),
     "nibabel": ("volume/readers/nifti.py",),
+    "laptrack": ("tracking/lap.py",),
+    **dict.fromkeys(("geff", "geff_spec"), ("tracking/geff_store.py",)),
 }  # fmt: skip
 
 
@@ -57,6 +61,8 @@ EXTRA_FILES = {
     "core/engines/onnx.py": "onnx",
     "extras/coco.py": "coco",
     "extras/imagej.py": "imagej",
+    "tracking/geff_store.py": "tracking",
+    "tracking/lap.py": "tracking",
     "volume/distributed.py": "distributed",
     "volume/remote.py": "remote",
     "volume/readers/czi.py": "czi",
@@ -65,7 +71,12 @@ EXTRA_FILES = {
     "volume/readers/nifti.py": "nifti",
 }
 # Where the name to import is not the name to install.
-DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "distributed": "dask"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "geff_spec": "geff",
+    "skimage": "scikit-image",
+    "distributed": "dask",
+}
 
 
 @cache

@@ -1,8 +1,8 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_embed``, ``_cli_segment_volume``, ``_cli_propagate``, ``_cli_status``, ``_cli_replay``,
-``_cli_models``, ``_cli_evaluate``, ``_cli_train`` and ``_demo``.
+``_cli_embed``, ``_cli_segment_volume``, ``_cli_propagate``, ``_cli_status``, ``_cli_track``,
+``_cli_replay``, ``_cli_models``, ``_cli_evaluate``, ``_cli_train`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -25,6 +25,7 @@ from napari_sam import (
     _cli_segment,
     _cli_segment_volume,
     _cli_status,
+    _cli_track,
     _cli_train,
 )
 from napari_sam._cli_options import VERBOSE, ExitCode
@@ -131,6 +132,7 @@ app.command("propagate", rich_help_panel=PANEL)(_cli_propagate.propagate)
 app.command("stitch", rich_help_panel=PANEL)(_cli_segment_volume.stitch)
 app.command("status", rich_help_panel=PANEL)(_cli_status.status)
 app.command("verify", rich_help_panel=PANEL)(_cli_status.verify)
+app.command("track", rich_help_panel=PANEL)(_cli_track.track)
 
 
 @app.command("demo")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from napari_sam import _operations as operations
-from napari_sam._covered import both
+from napari_sam._annotated import ObjectRecord
+from napari_sam._covered import Covered, both
 from napari_sam._history import Draft
 from napari_sam._kinds import Kinds, renamed, with_kind, without
 from napari_sam._label_edit import LabelEdit
@@ -134,23 +135,18 @@ class Document(Ledger):
         said = {**how, "kind": kind, **(details or {})}
         draft = Draft() if clear else self.draft
         own = None if mode == "new" else target
-        hidden = {}
+        hidden: dict[int, Covered] = {}
+        if overlaps and mode == "new":
+            hidden.update(drawing.among)
         if overlaps and not overwrite:
-            hidden = beneath(self._labels().read(drawing.region), drawing, own)
+            below = beneath(self._labels().read(drawing.region), drawing, own)
+            hidden |= {n: both(hidden.get(n), one) or one for n, one in below.items()}
         if mode == "new":
             begin = self._first(first, len(made))
-            edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
-            facts: dict[int, dict[str, Any]] = {
-                label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
-                for one, label in numbers.items()
-            }
+            edit, facts = self._as_new(drawing, made, begin, hidden, overwrite=overwrite, kind=kind)
         else:
             record = self._record(target)
-            edit = operations.put_on(self._labels(), drawing, record, mode, overwrite=overwrite)
-            facts = {record.number: {**vars(made[0])} if mode == "replace" else {}}
-            covered = changed_cover(record, drawing, hidden, mode)
-            if covered != record.covered:
-                facts[record.number]["covered"] = covered
+            edit, facts = self._upon(record, drawing, made[0], mode, hidden, overwrite=overwrite)
         given = list(facts)
         if overlaps and overwrite:
             lost = losses(edit, self.objects)
@@ -158,6 +154,44 @@ class Document(Ledger):
         kinds = with_kind(self.kinds, kind) if mode == "new" else None
         self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds)
         return given
+
+    def _as_new(
+        self,
+        drawing: Drawing,
+        made: Sequence[Made],
+        first: int,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+        kind: str,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """New labels from ``first`` on, and what their records say."""
+        edit, numbers = operations.put_new(
+            self._labels(), drawing, first, overwrite=overwrite, beneath=hidden
+        )
+        return edit, {
+            label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
+            for one, label in numbers.items()
+        }
+
+    def _upon(
+        self,
+        record: ObjectRecord,
+        drawing: Drawing,
+        made: Made,
+        mode: Mode,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """Another shape of an object, and what its record says."""
+        covered = changed_cover(record, drawing, hidden, mode)
+        stays = covered is not None
+        edit = operations.put_on(
+            self._labels(), drawing, record, mode, overwrite=overwrite, beneath=stays
+        )
+        told = vars(made) if mode == "replace" else {}
+        return edit, {record.number: {**told, "covered": covered}}
 
     def _first(self, wanted: int | None, count: int) -> int:
         """The label that the first of some new objects gets."""
@@ -190,6 +224,37 @@ class Document(Ledger):
         edit = prepared.edit
         self._push(name, details, edit=edit, facts=facts, axes=axes, kinds=wanted, written=True)
         return True
+
+    def propagate(
+        self,
+        edit: LabelEdit,
+        facts: Facts,
+        *,
+        axes: tuple[int, int],
+        details: Mapping[str, Any],
+        clear: bool,
+    ) -> None:
+        """Objects that were carried through a stack: one step, its pixels are there already.
+
+        Parameters
+        ----------
+        edit
+            What has changed on all planes.
+        facts
+            What the records of the objects say from now on.
+        axes
+            Of the planes.
+        details
+            For the journal.
+        clear
+            Whether the draft is done with.
+        """
+        draft = Draft() if clear else None
+        kinds = with_kind(self.kinds, next((str(f.get("kind", "")) for f in facts.values()), ""))
+        self._push(
+            "propagate", details, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds,
+            written=True,
+        )  # fmt: skip
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""

@@ -6,7 +6,6 @@ its place and moved there. Faults are :class:`OSError` with a message for people
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from napari_sam.errors import ImageError
+from napari_sam.volume.aside import move_there, remove
 
 __all__ = [
     "LABEL_SUFFIXES",
@@ -161,7 +161,7 @@ def write_together(files: Sequence[tuple[Path, Write]]) -> None:
             move_there(part, path)
     finally:
         for part in parts:
-            _remove(part)
+            remove(part)
 
 
 def draw_overlay(picture: NDArray[np.uint8], labels: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -209,23 +209,3 @@ def _is_label_store(path: Path) -> bool:
         return PROVENANCE_KEY in metadata["attributes"]
     except (OSError, ValueError, LookupError, TypeError):
         return False
-
-
-def move_there(part: Path, path: Path) -> None:
-    """Give a finished file or folder its name, in place of an earlier one."""
-    retired = path.with_name(f".{path.stem}.{os.getpid()}.old{path.suffix}")
-    try:
-        if path.is_dir():  # a folder cannot be replaced in one step: the old one steps aside
-            os.replace(path, retired)
-        os.replace(part, path)
-    finally:
-        if retired.exists() and not path.exists():
-            os.replace(retired, path)
-        _remove(retired)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -10,6 +10,7 @@
     │   └── WeightsError                    hash, keys or sizes do not fit: says which
     ├── TrainingError(ValueError)           labelled images or settings that nothing can learn from
     ├── EditError(ValueError)               an object cannot be edited so: why, what to do
+    ├── TrackingError(ValueError)           settings, decisions or files that give no lineage
     ├── StoreError
     │   ├── StoreMismatchError              the manifest differs: field, stored, wanted
     │   ├── StoreIncompleteError            n of m tiles missing: how to resume
@@ -53,6 +54,10 @@ class TrainingError(NapariSamError, ValueError):
 
 class EditError(NapariSamError, ValueError):
     """An object cannot be edited in this way; the message says why and what to do."""
+
+
+class TrackingError(NapariSamError, ValueError):
+    """Settings, decisions or files of which no lineage can be made; says what to do."""
 
 
 class StoreError(NapariSamError):

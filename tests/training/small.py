@@ -10,7 +10,7 @@ import torch
 from napari_sam.core.architecture import MicroConfig, SamConfig, ViTConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.evaluation.datasets import Sample
-from napari_sam.training.distributed import join_ranks
+from napari_sam.training.distributed import join_ranks, leave_ranks
 from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
 from napari_sam.training.params import CropShape, TrainParams
@@ -89,3 +89,6 @@ if __name__ == "__main__":  # python -m tests.training.small FOLDER KEY=VALUE ..
     print("ready", trainer.step, flush=True)
     for _ in trainer.run(IMAGES):
         print(trainer.step, flush=True)
+    leave_ranks()
+    threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+    print("left:", *(name for name in threads if "gloo" in name), flush=True)

@@ -204,7 +204,9 @@ def test_two_processes_learn_as_one_with_the_same_batches(tmp_path: Path):
     ]
     alone = make_trainer(tmp_path / "one", precision="float32", log_every=1, steps=3, accumulate=2)
     list(alone.run(IMAGES))
-    assert [process.communicate()[1] is None and process.returncode for process in ranks] == [0, 0]
+    said = [process.communicate()[0].splitlines()[-1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0]
+    assert said == ["left:", "left:"]  # a thread of gloo may abort the end of the interpreter
     together = read_log(tmp_path / "two")
     assert [line["loss"] for line in together] == pytest.approx(
         [line["loss"] for line in read_log(tmp_path / "one")], rel=1e-4

@@ -1,6 +1,7 @@
 """Clicks in tiles: which tile is asked, what is looked at again, and that nothing is cut."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,19 @@ def test_embeddings_of_clicks_are_kept_for_the_next_day_and_for_automatic_work(
     finish(solve(tomorrow, (0, 1), click((150, 350)), multimask=True))
     assert not model.seen
     assert tomorrow.done_on((0, 1)).sum() == 1 and not tomorrow.done_on((0, 0)).any()
+
+
+class Pictured(Greys):
+    """One that could look closer at small objects."""
+
+    def encode(self, image: np.ndarray, *, intensity: str = "percentile") -> ImageEmbedding:
+        return replace(super().encode(image, intensity=intensity), picture=np.asarray(image))
+
+
+def test_a_tile_just_looked_at_answers_as_one_from_the_store(tmp_path: Path) -> None:
+    for path in (None, tmp_path / "store"):
+        made = embedder(drawn(), path, model=Pictured())
+        assert made.tile(made.grid.tile(0)).picture is None  # no store keeps it
 
 
 def test_memory_is_bounded_and_what_was_used_last_stays() -> None:

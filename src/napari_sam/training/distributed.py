@@ -3,6 +3,8 @@
 Without torchrun there is one rank and every function here leaves things as they are.
 """
 
+import atexit
+import importlib
 import os
 from typing import Any, TypeVar
 
@@ -16,8 +18,19 @@ _T = TypeVar("_T")
 def join_ranks() -> None:
     """Join the process group that torchrun announces in the environment, if it does."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        # Its functions take the group of the time when they are defined as a default argument:
+        # loaded later (by an optimiser), they would hold the group beyond its end.
+        importlib.import_module("torch.distributed.nn.functional")
         # A CPU tensor needs gloo also where gradients travel between GPUs.
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        # A thread of gloo that still holds a tensor when the interpreter ends aborts the process.
+        atexit.register(leave_ranks)
+
+
+def leave_ranks() -> None:
+    """Leave the process group, if this process is in one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def rank() -> int:

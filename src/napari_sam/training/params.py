@@ -189,6 +189,9 @@ class TrainParams:
     working_sides
         Least and largest long side in pixels to which the model brings a picture when it is used:
         crops are cut at scales around that.
+    variety
+        How much the scale and the looks of crops are varied, 0 to 1; 0: they are only turned and
+        mirrored.
     synthetic_share
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
     copy_paste
@@ -242,6 +245,7 @@ class TrainParams:
         )
     )
     working_sides: tuple[int, int] = (640, 1024)
+    variety: float = 1.0
     synthetic_share: float = 0.45
     copy_paste: float = 0.15
     manual_weight: float = 1.0
@@ -270,6 +274,7 @@ class TrainParams:
             "workers": self.workers >= 0,
             "crops": len(self.crops) > 0 and sum(c.share for c in self.crops) > 0,
             "working_sides": 32 <= self.working_sides[0] <= self.working_sides[1],
+            "variety": 0 <= self.variety <= 1,
             "synthetic_share": 0 <= self.synthetic_share <= 1,
             "copy_paste": 0 <= self.copy_paste <= 1,
             "manual_weight": self.manual_weight > 0,
@@ -336,6 +341,9 @@ class FinetuneParams:
         Crops of a step.
     crop_objects
         Objects asked about in each crop.
+    variety
+        How much the scale and the looks of crops are varied, 0 to 1: little, since the images to
+        come are of the same kind.
     synthetic_share
         Share of crops that are drawn: what the model could do before is forgotten less.
     seed
@@ -358,6 +366,7 @@ class FinetuneParams:
     crop: int = 384
     crops: int = 2
     crop_objects: int = 10
+    variety: float = 0.3
     synthetic_share: float = 0.0
     seed: int = 0
     threads: int = 2
@@ -391,6 +400,7 @@ class FinetuneParams:
             workers=0,
             crops=(CropShape(self.crop, self.crops, self.crop_objects, 1.0),),
             working_sides=working_sides,
+            variety=self.variety,
             synthetic_share=self.synthetic_share,
             copy_paste=0.0,
             first_rounds=3,

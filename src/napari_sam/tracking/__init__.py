@@ -1,0 +1,1 @@
+"""THROUGH TIME: labels of single frames -> tracks, divisions and a lineage; numpy, no GUI."""
