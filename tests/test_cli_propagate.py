@@ -68,7 +68,7 @@ def test_seeds_become_volumes_and_the_same_command_goes_on(stack, tmp_path: Path
     before = labels.read_bytes()
     run(*command, "--force")
     assert labels.read_bytes() == before
-    assert not (tmp_path / "stack.tif.napari-sam" / "propagated" / "labels.npy").exists()
+    assert not list((tmp_path / "stack.tif.napari-sam" / "propagated").glob("labels*"))
 
 
 def test_labels_go_into_the_ome_zarr_image(stack, tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def propagate(
         "command": "propagate", "seeds": Path(labels).name, "along": along.value,
         "params": asdict(params), "model": job.model.identity(),
     }, force)  # fmt: skip
-    (folder / "labels.npy").unlink()
+    found.remove()
     _tell(found, output, name)
 
 

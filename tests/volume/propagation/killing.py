@@ -44,12 +44,15 @@ def run_apart(folder: Path, kill_after: int | None = None) -> int:
 
 
 def left_behind(folder: Path) -> dict[str, bytes]:
-    """All files with their bytes, but for what was half written."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and path.suffix != ".part"
-    }
+    """All files with their bytes, but for what was half written; labels without their process."""
+    found: dict[str, bytes] = {}
+    for path in folder.rglob("*"):
+        name = str(path.relative_to(folder))
+        name = "labels" if name.startswith("labels-") else name
+        if path.is_file() and path.suffix != ".part":
+            assert name not in found, "a killed process left its labels"
+            found[name] = path.read_bytes()
+    return found
 
 
 def _die_after(count: int) -> None:

@@ -5,9 +5,11 @@ are. What the model answers is kept in a folder, so a job that was killed goes o
 ends with the same bytes. Knows files; what is done on planes is in ``job.py``.
 """
 
+import os
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from platform import node
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,11 @@ class PropagatedVolume:
     rows: list[Curve] = field(default_factory=list)
     parts: dict[int, Propagation] = field(default_factory=dict)
 
+    def remove(self) -> None:
+        """Take the labels off the disk; they cannot be read any more."""
+        if isinstance(self.labels, np.memmap) and self.labels.filename is not None:
+            Path(self.labels.filename).unlink(missing_ok=True)
+
     @property
     def ids(self) -> tuple[int, ...]:
         """Of all objects that are there."""
@@ -92,7 +99,7 @@ def propagate_volume(
     seeds
         Labels of the image's size; ids are kept.
     folder
-        For what the model has answered, and for the labels (``labels.npy``) while they grow.
+        For what the model has answered, and for the labels (``labels-*.npy``) while they grow.
     params
         How.
     along
@@ -186,7 +193,7 @@ def _check_seeds(image: ImageRef, seeds: ImageRef) -> None:
 
 
 def _labels_file(folder: Path, image: ImageRef, seeds: ImageRef) -> NDArray[Any]:
-    """Empty labels on disk, in the number format of the seeds."""
+    """Empty labels on disk, in the number format of the seeds; each process has its own."""
     from napari_sam.volume.store import plain_errors
 
     kind = np.dtype(seeds.dtype)
@@ -194,4 +201,18 @@ def _labels_file(folder: Path, image: ImageRef, seeds: ImageRef) -> NDArray[Any]
     shape = (image.times, image.depth, *image.size)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(folder / "labels.npy", mode="w+", dtype=dtype, shape=shape)
+        for path in folder.glob(f"labels-{node()}-*.npy"):
+            if not _lives(int(path.stem.rpartition("-")[2])):  # it was killed
+                path.unlink(missing_ok=True)
+        path = folder / f"labels-{node()}-{os.getpid()}.npy"
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
