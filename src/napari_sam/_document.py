@@ -136,8 +136,11 @@ class Document(Ledger):
         draft = Draft() if clear else self.draft
         own = None if mode == "new" else target
         hidden: dict[int, Covered] = {}
+        if overlaps and mode == "new":
+            hidden.update(drawing.among)
         if overlaps and not overwrite:
-            hidden = beneath(self._labels().read(drawing.region), drawing, own)
+            below = beneath(self._labels().read(drawing.region), drawing, own)
+            hidden |= {n: both(hidden.get(n), one) or one for n, one in below.items()}
         if mode == "new":
             begin = self._first(first, len(made))
             edit, facts = self._as_new(drawing, made, begin, hidden, overwrite=overwrite, kind=kind)

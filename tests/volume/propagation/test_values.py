@@ -8,10 +8,17 @@ from hypothesis import strategies as st
 from napari_sam import KeyPlane, Prompts, PropagateParams
 from napari_sam.core.frame import Frame
 from napari_sam.errors import PromptError
+from napari_sam.volume.embedder import Embedder
+from napari_sam.volume.image import ImageRef
+from napari_sam.volume.intensity import VolumeIntensity
+from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.propagation.claim import Claim
+from napari_sam.volume.propagation.contrast import contrasts
+from napari_sam.volume.propagation.correction import anchored, corrected
 from napari_sam.volume.propagation.key_plane import key_planes_of
 from napari_sam.volume.propagation.shapes import Shape, blend, extrapolate, overlap_of
-from napari_sam.volume.propagation.stack import Look
+from napari_sam.volume.propagation.stack import Look, Stack
+from tests.volume.fakes import Greys
 
 ONE = Prompts(boxes=[[1, 1, 4, 4]])
 
@@ -122,3 +129,52 @@ def test_a_claim_keeps_the_mask_of_the_logits(seed: int) -> None:
     both = min(mask.shape[0], expected.shape[0]), min(mask.shape[1], expected.shape[1])
     differ = mask[: both[0], : both[1]] != expected[: both[0], : both[1]]
     assert differ.mean() < 0.1
+
+
+def clicks(*points: tuple[int, int, int]) -> Prompts:
+    return Prompts(points=[[p[:2] for p in points]], point_labels=[[p[2] for p in points]])
+
+
+def box_shape(y0: int, x0: int, y1: int, x1: int) -> Shape:
+    return Shape(np.ones((y1 - y0, x1 - x0), bool), (slice(y0, y1), slice(x0, x1)))
+
+
+def test_a_click_changes_only_the_piece_that_it_lies_on() -> None:
+    before, answer = box_shape(10, 10, 20, 20), box_shape(10, 14, 20, 26)
+    added = corrected(before, answer, clicks((15, 23, 1)))
+    assert added.region == (slice(10, 20), slice(10, 26)) and added.mask.all()
+    cut = corrected(before, answer, clicks((15, 11, 0)))
+    assert cut.region == (slice(10, 20), slice(14, 20)) and cut.mask.all()
+    both = corrected(before, answer, clicks((15, 23, 1), (15, 11, 0)))
+    assert both.region == answer.region
+    for nothing in (clicks((15, 15, 1)), clicks((40, 40, 1)), clicks((40, 40, 0))):
+        assert corrected(before, answer, nothing).region == before.region
+
+
+def test_a_correction_that_would_leave_nothing_is_none() -> None:
+    before, nothing = box_shape(10, 10, 20, 20), Shape.of(np.zeros((40, 40), bool))
+    assert corrected(before, nothing, clicks((15, 15, 0))).area == before.area
+    assert corrected(before, nothing, ONE).area == before.area
+    assert corrected(before, box_shape(1, 1, 4, 4), ONE).region == (slice(1, 4), slice(1, 4))
+
+
+def test_clicks_that_only_take_away_get_one_on_what_stays() -> None:
+    shape = box_shape(10, 10, 20, 40)
+    more = anchored(clicks((15, 12, 0)), shape)
+    assert more.point_labels[0].tolist() == [0, 1]
+    assert more.points[0, 1, 1] > 15
+    for enough in (clicks((15, 12, 1)), clicks((15, 12, 0), (15, 30, 1)), ONE):
+        assert anchored(enough, shape) is enough
+    assert anchored(clicks((15, 12, 0)), None).points.shape == (1, 1, 2)
+
+
+def test_contrast_is_judged_only_where_it_tells() -> None:
+    image = np.full((1, 40, 60), 50, np.uint8)
+    image[0, 10:20, 10:20] = 90
+    image[0, 10:20, 40:50] = 52
+    job = VolumeJob(ImageRef.open(image), VolumeIntensity(None), Greys(), 200, 0)
+    stack = Stack(Embedder(job))
+    shapes = {1: box_shape(10, 10, 20, 20), 2: box_shape(10, 40, 20, 50)}
+    assert contrasts(stack, 0, shapes) == {1: 40.0, 2: 2.0}
+    assert contrasts(stack, 0, shapes, telling=True) == {1: 40.0, 2: 0.0}
+    assert contrasts(stack, 0, {3: Shape.of(np.zeros((40, 60), bool))}) == {}

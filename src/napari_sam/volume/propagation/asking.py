@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Asker"]
 
 AT_ONCE = 64  # objects
+# A closer look would encode a crop for each small object on each plane; so an object costs no more
+# than its share of the decoder. Prompts on key planes do get one.
+NO_CLOSER_LOOK = float("-inf")
 
 
 class Asker:
@@ -94,8 +97,9 @@ class Asker:
             for start in range(0, len(some), AT_ONCE):
                 batch = some[start : start + AT_ONCE]
                 prediction = predictor.decode(
-                    embedding, _prompts(batch, look, embedding.frame), multimask=False
-                )
+                    embedding, _prompts(batch, look, embedding.frame), multimask=False,
+                    least_score=NO_CLOSER_LOOK,
+                )  # fmt: skip
                 for i, hint in enumerate(batch):
                     low_res, score = prediction.low_res_logits[i, 0], prediction.scores[i, 0]
                     found[hint.id] = Claim.keep(look, embedding.frame, low_res, float(score))

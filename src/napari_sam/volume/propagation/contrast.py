@@ -5,6 +5,7 @@ sure of it. The pixels tell: inside and around the mask they differ less and les
 and shapes; asks no model.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -60,7 +61,7 @@ def _contrast(
 
 
 def _width(shape: Shape) -> int:
-    return max(LEAST_RING, round(RING * shape.area**0.5))
+    return max(LEAST_RING, round(RING * math.sqrt(shape.area)))
 
 
 def _roomy(shape: Shape, size: tuple[int, int]) -> Region:

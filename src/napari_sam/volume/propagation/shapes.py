@@ -70,7 +70,7 @@ class Shape:
         """
         depth = ndimage.distance_transform_edt(np.pad(self.mask, 1), sampling=spacing)[1:-1, 1:-1]
         corner = np.array([part.start for part in self.region], float)
-        rows, columns = np.indices(self.mask.shape, sparse=True)
+        rows, columns = np.ogrid[: self.mask.shape[0], : self.mask.shape[1]]
         found: list[tuple[int, int]] = []
         left = depth
         while len(found) < count and left.max(initial=0) > 0:
@@ -84,7 +84,7 @@ class Shape:
         """(row, column) that lies deep inside and far from some positions (N, 2) of the plane."""
         depth = ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1]
         corner = np.array([part.start for part in self.region], float)
-        rows, columns = np.indices(self.mask.shape, sparse=True)
+        rows, columns = np.ogrid[: self.mask.shape[0], : self.mask.shape[1]]
         for row, column in np.asarray(others, float) - corner:
             depth = np.minimum(depth, np.hypot(rows - row, columns - column) / 2)
         at = np.unravel_index(int(np.where(self.mask, depth, -1).argmax()), depth.shape)

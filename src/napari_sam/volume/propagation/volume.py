@@ -194,6 +194,4 @@ def _labels_file(folder: Path, image: ImageRef, seeds: ImageRef) -> NDArray[Any]
     shape = (image.times, image.depth, *image.size)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(  # type: ignore[no-untyped-call,no-any-return]
-            folder / "labels.npy", mode="w+", dtype=dtype, shape=shape
-        )
+        return np.lib.format.open_memmap(folder / "labels.npy", mode="w+", dtype=dtype, shape=shape)
