@@ -28,7 +28,8 @@ class Discs:
 
     def __init__(self, plane: Any) -> None:
         self.plane = plane
-        self.region = (slice(0, plane.size[0]), slice(0, plane.size[1]))
+        height, width = plane.size
+        self.region = (slice(0, height), slice(0, width))
         self.scores = (0.9,) * ROWS**2
 
     def canvas(self) -> NDArray[np.uint32]:

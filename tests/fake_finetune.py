@@ -26,7 +26,7 @@ from napari_sam.training.run_folder import (
     write_progress,
 )
 
-STEP_S = 0.02
+STEP_S = 0.05
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The tab Fine-tune: state, the program that trains and what is said of it; no real training."""
 
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -234,3 +235,35 @@ def test_the_new_model_is_chosen(place: Path):
     assert finetune.session.model.name == "mine" and "ready and chosen" in finetune.session.message
     finetune.finished(RunReport(1, 1, result=result | {"name": None}))
     assert "no model was made" in finetune.said
+
+
+# --- the real program ----------------------------------------------------------------------------
+
+WINDOW = """
+from napari_sam._finetune import FinetuneOrder
+from napari_sam._finetune_job import run_order
+from napari_sam.training import run_folder
+order = FinetuneOrder.from_json(run_folder.unfinished()["mine"])
+for progress in run_order(order):
+    print(progress.message, flush=True)
+"""
+
+
+@pytest.mark.kill
+def test_the_real_program_ends_with_its_window_and_goes_on(place: Path):
+    order = order_of(name="mine", minutes=0.3)
+    finish(write_layers([pair(squares(6, 16), "a"), pair(squares(6, 16), "b")], order.images))
+    run_folder.write_json(order.folder / run_folder.ORDER, order.to_json())
+    with subprocess.Popen([sys.executable, "-c", WINDOW], stdout=subprocess.PIPE) as window:
+        assert window.stdout is not None
+        for line in window.stdout:
+            if line.startswith(b"step"):
+                break
+        window.kill()
+    with run_folder.lock_of(order.folder).acquire(timeout=120):  # the program has ended
+        assert (order.folder / "checkpoint.pt").exists()
+        assert list(run_folder.unfinished()) == ["mine"]
+    report = finish(run_order(order))
+    assert report.result is not None and len(report.validations) >= 2
+    assert (order.folder / run_folder.PICTURE).exists()
+    assert run_folder.unfinished() == {}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from napari_sam._document import Document, Made
+from napari_sam._drawing import drawing_of
 from napari_sam._filing import Filing, load
 from napari_sam._formats.files import read, write
 from napari_sam._formats.object_set import ObjectSet
@@ -13,7 +14,7 @@ from napari_sam._journal import Journal
 from napari_sam._journal_lines import read_journal, restore
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._operations import Drawing
-from napari_sam._predict import Plane
+from napari_sam._predict import MaskPatch, Plane
 from napari_sam._session import Session
 from napari_sam._source import Source
 from napari_sam.progress import finish
@@ -205,3 +206,21 @@ def test_the_outline_of_a_selected_object_is_all_of_it(document):
     (patch,) = session.outlines
     assert patch.offset == (4, 4)
     assert patch.mask.all() and patch.mask.shape == (3, 3)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_objects_of_one_go_are_whole_too(document, overwrite):
+    plane = Plane("a", np.zeros(SHAPE, np.uint8), (0, 1), (0, 0))
+    patches = [
+        MaskPatch(drawing.offset, drawing.canvas != 0, score)
+        for drawing, score in ((FIRST, 0.6), (SECOND, 0.9), (INSIDE, 0.5))
+    ]
+    document.commit(drawing_of(plane, patches), [Made()] * 3, overlaps=True, overwrite=overwrite)
+    for number, drawing in enumerate((FIRST, SECOND, INSIDE), start=1):
+        assert (full(document, number) == mask_of(drawing)).all()
+    assert document.objects[2].covered is None  # the surest is on top
+    assert document.objects[3].area == 0
+    document.undo()
+    document.commit(drawing_of(plane, patches), [Made()] * 3, overwrite=overwrite)
+    assert sorted(document.objects) == [1, 2]
+    assert all(one.covered is None for one in document.objects.values())

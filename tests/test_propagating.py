@@ -6,6 +6,7 @@ import threading
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from qtpy.QtCore import Qt
 
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._way import Way, combined, drawn_planes, write_plane
@@ -283,3 +284,36 @@ def test_the_panel_shows_keys_scores_and_jumps(qtbot, open_dock):
     assert "No weak" in panel.weak.text()
     panel.score.setValue(0.95)
     assert tab.settings.least_score == 0.95
+
+
+def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_dock):
+    dock = open_dock((3, 40, 60), axis_labels=("t", "y", "x"))
+    tracks, panel, session = dock.tracks, dock.tracks_panel, dock.session
+    panel.look.click()
+    assert "no labels yet" in session.message
+    film = np.zeros((3, 40, 60), np.uint16)
+    film[0, 10:20, 10:30], film[:, 30:38, 40:50] = 4, 9
+    film[1:, 10:20, 8:19], film[1:, 10:20, 21:32] = 5, 6
+    dock.viewer.add_labels(film, name="film")
+    session.choose_output(next(r.token for r in session.outputs if r.name == "film"))
+    panel.look.click()
+    qtbot.waitUntil(lambda: tracks.linked is not None and not tracks.busy, timeout=LONG_MS)
+    assert panel.divisions.count() == 1 and "Frame 1: 4 -> 5 + 6" in panel.divisions.item(0).text()
+    panel.divisions.itemClicked.emit(panel.divisions.item(0))
+    assert session.plane.index[0] == 1
+    panel.make.click()
+    qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
+    made = dock.viewer.layers["film: tracks"].data
+    assert made[0, 15, 15] == 4 and len(np.unique(made[2])) == 4
+    assert dock.viewer.layers["film: lines"].graph == {5: [4], 6: [4]}
+    dock.viewer.layers.remove("film: lines")
+    panel.divisions.item(0).setCheckState(Qt.CheckState.Unchecked)
+    panel.make.click()
+    qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
+    assert dock.viewer.layers["film: lines"].graph == {}
+
+
+def test_all_layers_of_a_stack_can_be_removed_at_once(qtbot, open_dock):
+    dock = open_dock()
+    dock.viewer.layers.clear()
+    assert dock.session.plane is None and "Open an image first" in dock.session.no_plane

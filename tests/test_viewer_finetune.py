@@ -20,7 +20,7 @@ LONG_MS = 120000
 @pytest.fixture
 def open_window(make_napari_viewer, qtbot, monkeypatch, tmp_path):
     monkeypatch.setenv("NAPARI_SAM_MODELS", str(tmp_path / "models"))
-    monkeypatch.setattr(_finetune_job, "READ_EVERY_S", 0.1)
+    monkeypatch.setattr(_finetune_job, "READ_EVERY_S", 0.2)
     monkeypatch.setattr("napari_sam._widget.show_error", lambda text: None)
     opened = []
 
@@ -43,8 +43,9 @@ def open_window(make_napari_viewer, qtbot, monkeypatch, tmp_path):
 
 def test_layers_in_a_better_model_out_paused_stopped_and_resumed(open_window, qtbot, monkeypatch):
     viewer, dock, panel = open_window(10_000)
+    trainings = dock.long_jobs.trainings
     panel.start.click()
-    assert "Labels layer of the same size" in panel.said.text() and not dock.trainings.running
+    assert "Labels layer of the same size" in panel.said.text() and not trainings.running
     viewer.add_image((squares(6) > 0).astype(np.uint8) * 200, name="cells")
     viewer.add_labels(squares(6), name="drawn")
     viewer.add_labels(np.zeros((9, 9), int), name="of another size")
@@ -58,8 +59,10 @@ def test_layers_in_a_better_model_out_paused_stopped_and_resumed(open_window, qt
     beat.timeout.connect(lambda: beats.append(1))
     beat.start(20)
     steps = len(dock.finetune.report.log)
-    qtbot.waitUntil(lambda: len(dock.finetune.report.log) > steps + 3, timeout=LONG_MS)
-    assert len(beats) > 3  # the window is alive
+    qtbot.waitUntil(
+        lambda: len(dock.finetune.report.log) > steps + 3 and len(beats) > 3, timeout=LONG_MS
+    )
+    assert trainings.running  # the window was alive meanwhile
     assert panel.cancel.isVisible() and not panel.start.isEnabled()
     assert panel.loss.curves and panel.picture.pixmap().width() > 100 and panel.bar.value() >= 0
     panel.pause.click()
@@ -68,12 +71,12 @@ def test_layers_in_a_better_model_out_paused_stopped_and_resumed(open_window, qt
     panel.pause.click()
     assert not (dock.finetune.order.folder / "pause").exists()
     panel.cancel.click()
-    qtbot.waitUntil(lambda: not dock.trainings.running, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not trainings.running, timeout=LONG_MS)
     assert "Resume goes on" in panel.said.text() and panel.resume.isVisible()
     kept = int((dock.finetune.order.folder / "steps").read_text())
     monkeypatch.setattr(_finetune_job, "command_of", fake_command(kept + 4))
     panel.resume.click()
-    qtbot.waitUntil(lambda: not dock.trainings.running, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not trainings.running, timeout=LONG_MS)
     assert dock.session.model.name == "mine" and "mine" in registered()
     assert dock.model_panel.model.currentData() == "mine"
     assert "+10.0" in panel.table.text() and not panel.resume.isVisible()

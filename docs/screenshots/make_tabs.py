@@ -68,7 +68,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
 def show_propagate(out: Path, stack: Path, at: tuple[int, int, int]) -> None:
     """A nucleus that was carried through a stack."""
     viewer, dock = open_window(tifffile.imread(stack), name="nuclei", scale=(0.29, 0.26, 0.26))
-    dock.tabs.setCurrentWidget(dock.propagate_panel)
+    dock.tabs.setCurrentWidget(dock.propagate_panel.parentWidget())
     viewer.dims.set_point(0, at[0] * 0.29)
     process(0.5)
     viewer.layers["prompts: points"].add(at)

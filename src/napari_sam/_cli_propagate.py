@@ -112,6 +112,10 @@ MostChange = Annotated[
 LeastOverlap = Annotated[
     float | None, _real("--least-overlap", "IoU with the plane before.", _ENDS, 0, 1)
 ]
+LeastContrast = Annotated[
+    float | None,
+    _real("--least-contrast", "Share of its contrast on the key plane.", _ENDS, 0, 1),
+]
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ class Carrying:
     least_score: LeastScore = None
     most_area_change: MostChange = None
     least_overlap: LeastOverlap = None
+    least_contrast: LeastContrast = None
 
     def params(self) -> "PropagateParams":
         """The defaults with what was given."""

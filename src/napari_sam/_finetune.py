@@ -15,6 +15,7 @@ from napari_sam._predict import Plane
 from napari_sam._session import Session
 from napari_sam.core.registered import all_models, check_name
 from napari_sam.errors import NapariSamError
+from napari_sam.progress import Progress
 from napari_sam.training import run_folder
 from napari_sam.training.params import FinetuneParams
 from napari_sam.training.run_folder import RunReport, runs_folder
@@ -262,11 +263,15 @@ class Finetune:
         self.changed.emit()
         self.progressed.emit()
 
-    def accept(self, report: RunReport) -> None:
-        """How the run stands."""
-        self.report = report
+    def accept(self, progress: Progress) -> None:
+        """How the run stands; the same as before is told again while there is nothing new."""
+        if progress is self.report:
+            return
+        if not isinstance(progress, RunReport):  # the program has not begun
+            progress = RunReport(progress.done, progress.total, progress.message)
+        self.report = progress
         if not self.paused:
-            self.said = report.message
+            self.said = progress.message
         self.progressed.emit()
 
     def finished(self, report: RunReport) -> None:

@@ -14,6 +14,7 @@ from napari_sam._history import STEPS_KEPT, Draft, History, Step
 from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._prompt_set import PromptSet
+from napari_sam._survey import survey as objects_in
 from napari_sam.errors import EditError
 
 Facts = Mapping[int, Mapping[str, Any]]  # number -> what its record says from now on
@@ -65,7 +66,7 @@ class Ledger:
         """Draw on these labels; objects that are there already are listed."""
         self.labels = labels
         if survey:
-            self.objects = operations.survey(labels, self._axes())
+            self.objects = objects_in(labels, self._axes())
 
     # --- undo --------------------------------------------------------------------------------
 

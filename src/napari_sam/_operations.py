@@ -4,8 +4,8 @@ Knows arrays and records; writes nothing, remembers nothing. Shapes are changed 
 the two axes of the plane in which the object was made; islands are those of the whole object.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._covered import Covered
 from napari_sam._label_edit import (
-    MOST_COUNTED,
     Change,
     LabelEdit,
     LabelImage,
@@ -35,11 +35,13 @@ Position = tuple[float, ...]
 class Drawing:
     """Masks to be written: ``canvas`` has numbers 1 to n, its first pixel lies at ``offset``.
 
-    All axes of the labels; 0 is not drawn on.
+    All axes of the labels; 0 is not drawn on. ``among``: of a number its pixels on which others of
+    the drawing lie.
     """
 
     offset: tuple[int, ...]
     canvas: NDArray[Any]
+    among: Mapping[int, Covered] = field(default_factory=dict)
 
     @property
     def region(self) -> Region:
@@ -79,7 +81,7 @@ def put_new(
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
     found = sorted({int(n) for n in distinct(free.ravel())[0] if n}.union(beneath))
     require_room(labels.largest, first + len(found) - 1)
-    new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
+    new = np.zeros(max([int(drawing.canvas.max(initial=0)), *found]) + 1, before.dtype)
     new[found] = np.arange(first, first + len(found))
     after = np.where(free != 0, new[free], before)
     return difference(before, after, drawing.offset), {
@@ -260,41 +262,6 @@ def _look(
         mask[inside(both, region)][changed] = one.after == number
     area = int(mask.sum())
     return area, _tight(mask, region) if area else None
-
-
-def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]:
-    """Records of all objects in an array, read plane by plane along its first axis."""
-    records: dict[int, ObjectRecord] = {}
-    shape = labels.shape
-    for index in range(shape[0] if len(shape) > 2 else 1):
-        first = slice(index, index + 1) if len(shape) > 2 else slice(0, shape[0])
-        values = labels.read((first, *(slice(0, n) for n in shape[1:])))
-        for name, count, place in _census(values):
-            if name == 0:
-                continue
-            here = (slice(first.start + place[0].start, first.start + place[0].stop), *place[1:])
-            old = records.get(name)
-            region = here if old is None else enclosing((here, old.slices))
-            records[name] = ObjectRecord(
-                name,
-                count + (0 if old is None else old.area),
-                tuple((part.start, part.stop) for part in region),
-                axes,
-            )
-    return records
-
-
-def _census(values: NDArray[Any]) -> Iterator[tuple[int, int, Region]]:
-    """Label, pixels and bounding box of all objects in an array."""
-    names: NDArray[Any] | None = None
-    if int(values.max(initial=0)) > MOST_COUNTED or int(values.min(initial=0)) < 0:
-        names, inverse = np.unique(values, return_inverse=True)
-        values = inverse.reshape(values.shape) + 1
-    counts = np.bincount(values.ravel())
-    for index, place in enumerate(ndimage.find_objects(values.astype(np.int32)), start=1):
-        if place is not None:
-            name = index if names is None else int(names[index - 1])
-            yield name, int(counts[index]), place
 
 
 def _fill(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:

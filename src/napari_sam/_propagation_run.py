@@ -16,11 +16,11 @@ from napari_sam._label_edit import LabelEdit, LabelImage, Region
 from napari_sam._predict import MaskPatch, ModelChoice
 from napari_sam._way import Way
 from napari_sam.core.intensity import Intensity
+from napari_sam.volume.propagation.params import PropagateParams
 
 if TYPE_CHECKING:
     from napari_sam.volume.propagation.key_plane import KeyPlane
     from napari_sam.volume.propagation.memory import Memory
-    from napari_sam.volume.propagation.params import PropagateParams
     from napari_sam.volume.propagation.result import PlaneResult
 
 What = Literal["object", "plane"]
@@ -50,14 +50,12 @@ class PropagateSettings:
     direction: Direction = "both"
     first: int | None = None
     last: int | None = None
-    least_score: float = 0.5
-    most_area_change: float = 2.5
-    least_overlap: float = 0.25
+    least_score: float = PropagateParams.least_score
+    most_area_change: float = PropagateParams.most_area_change
+    least_overlap: float = PropagateParams.least_overlap
 
-    def params(self, way: Way, keys: Sequence[int]) -> "PropagateParams":
+    def params(self, way: Way, keys: Sequence[int]) -> PropagateParams:
         """As propagation takes it; ``keys`` are the planes that it begins at."""
-        from napari_sam.volume.propagation.params import PropagateParams
-
         first = min(keys) if self.direction == "forward" else self.first or 0
         last = max(keys) if self.direction == "backward" else self.last
         return PropagateParams(

@@ -14,8 +14,7 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
 from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
-from napari_sam._finetune import Finetune, FinetuneOrder
-from napari_sam._finetune_job import run_order
+from napari_sam._finetune import Finetune
 from napari_sam._jobs import LatestJob
 from napari_sam._journal import Journal, Lines, Source
 from napari_sam._keeper import Keeper, bring_back, look, sync
@@ -28,7 +27,9 @@ from napari_sam._layers.propagating import PropagatingLayers
 from napari_sam._layers.review import ReviewKeys
 from napari_sam._layers.series import SeriesLayers
 from napari_sam._layers.settings import Settings
+from napari_sam._layers.tracks import TrackLayers
 from napari_sam._layers.volume import VolumeLayers
+from napari_sam._long_jobs import LongJobs
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.files import FilesPanel
 from napari_sam._panels.finetune import FinetunePanel
@@ -44,6 +45,7 @@ from napari_sam._panels.propagate import PropagatePanel
 from napari_sam._panels.restore import RestorePanel
 from napari_sam._panels.rows import column
 from napari_sam._panels.series import SeriesPanel
+from napari_sam._panels.tracks import TracksPanel
 from napari_sam._panels.volume import VolumePanel
 from napari_sam._predict import (
     EmbeddingCache,
@@ -56,12 +58,11 @@ from napari_sam._predict import (
 )
 from napari_sam._preferences import Followers, Preferences
 from napari_sam._propagating import Propagating
-from napari_sam._propagating_job import run_propagation
-from napari_sam._propagation_run import PropagateRequest
 from napari_sam._review import Review
 from napari_sam._series import Series
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
+from napari_sam._tracks import Tracks
 from napari_sam._volume import Volume
 from napari_sam._volume_jobs import VolumeJobs
 from napari_sam.core.intensity import Intensity, to_picture
@@ -106,6 +107,7 @@ class SegmentAnything(QWidget):
         self.volume = Volume(self.session, self.everything, self.bulk)
         self.finetune = Finetune(self.session)
         self.propagating = Propagating(self.session)
+        self.tracks = Tracks(self.session)
         self.filing = Filing(self.session, space_of)
         self.series = Series(self.keeper, self.filing)
         self._followers = Followers(self.session, self.review, self.series)
@@ -119,19 +121,18 @@ class SegmentAnything(QWidget):
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
         self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
-        self.trainings, self.propagations = (LatestJob(self) for _ in range(2))
+        self.long_jobs = LongJobs(self.propagating, self.tracks, self.finetune, self._load, self)
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
-        self._connect_finetune()
-        self._connect_propagating()
         later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
         self._binding = Binding(viewer, self.session, later=later)
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
         self._finetune_layers = FinetuneLayers(viewer, self._binding, self.finetune)
+        self._track_layers = TrackLayers(viewer, self._binding, self.tracks)
         self._propagating_layers = PropagatingLayers(viewer, self._binding, self.propagating)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
@@ -143,6 +144,7 @@ class SegmentAnything(QWidget):
             self.filing,
             self.finetune,
             self.propagating,
+            self.tracks,
             self.session,
             self.everything,
             self.bulk,
@@ -156,8 +158,8 @@ class SegmentAnything(QWidget):
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        own = (self.looks, self.syncs, self.trainings, self.propagations)
-        return (*self._heard, *own, *self.volume_jobs.all)
+        own = (self.looks, self.syncs, *self.long_jobs.all, *self.volume_jobs.all)
+        return (*self._heard, *own)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -185,6 +187,7 @@ class SegmentAnything(QWidget):
         self.volume.close()
         self.finetune.close()
         self.propagating.close()
+        self.tracks.close()
         self.keeper.close()
         self.series.close()
         self.filing.close()
@@ -223,7 +226,8 @@ class SegmentAnything(QWidget):
         self.volume_panel = VolumePanel(self.volume)
         self.tabs.addTab(self.volume_panel, "Volume")
         self.propagate_panel = PropagatePanel(self.propagating)
-        self.tabs.addTab(self.propagate_panel, "3D / time")
+        self.tracks_panel = TracksPanel(self.tracks)
+        self.tabs.addTab(column(self.propagate_panel, self.tracks_panel), "3D / time")
         self.finetune_panel = FinetunePanel(self.finetune)
         self.tabs.addTab(self.finetune_panel, "Fine-tune")
         self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
@@ -283,32 +287,6 @@ class SegmentAnything(QWidget):
         self.loads.returned.connect(filing.loaded)
         for job in (self.saves, self.loads):
             job.cancelled.connect(filing.cancelled)
-
-    def _connect_finetune(self) -> None:
-        finetune, trainings = self.finetune, self.trainings
-        finetune.order_requested.connect(self._on_order)
-        finetune.cancel_requested.connect(trainings.cancel)
-        trainings.busy.connect(lambda on: finetune.set_job(busy=on))
-        trainings.progressed.connect(finetune.accept)
-        trainings.returned.connect(finetune.finished)
-        trainings.cancelled.connect(finetune.cancelled)
-        trainings.failed.connect(lambda _, message: finetune.failed(message))
-
-    def _connect_propagating(self) -> None:
-        propagating, jobs = self.propagating, self.propagations
-        propagating.requested.connect(self._on_propagate)
-        propagating.cancel_requested.connect(jobs.cancel)
-        jobs.busy.connect(lambda on: propagating.set_job(busy=on))
-        jobs.progressed.connect(propagating.accept)
-        jobs.returned.connect(propagating.finished)
-        jobs.cancelled.connect(propagating.cancelled)
-        jobs.failed.connect(lambda _, message: propagating.failed(message))
-
-    def _on_propagate(self, request: PropagateRequest) -> None:
-        self.propagations.submit(partial(run_propagation, request, self._load))
-
-    def _on_order(self, order: FinetuneOrder) -> None:
-        self.trainings.submit(partial(run_order, order))
 
     def _on_save(self, request: SaveRequest) -> None:
         self.saves.submit(partial(save, request))

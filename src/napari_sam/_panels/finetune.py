@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
 from napari_sam._finetune import Finetune, figures
 from napari_sam._panels.curves import Curve, CurvePlot
 from napari_sam._panels.rows import Combo, Section, button, check_box, line, number_box
-from napari_sam.training.run_folder import RunReport
+from napari_sam.training.run_folder import Line, RunReport
 
 DATA = (("layers", "Layers open now"), ("folder", "A folder or OME-Zarr"))
 SCOPES = (
@@ -27,6 +27,7 @@ SCOPES = (
 )
 FULL = 1000  # thousandths of the bar
 LIST_HEIGHT = 76
+MOST_POINTS = 200  # of a curve: more cannot be seen, and take long to paint
 BLUE, RED, GREEN = "#4a90d9", "#d1495b", "#3fa34d"
 
 
@@ -234,15 +235,21 @@ def validated(report: RunReport | None) -> tuple[list[Curve], list[Curve]]:
     """The curves of a run: of the loss, and of the images set aside; without lines, none."""
     if report is None:
         return [], []
-    log = [(each["seconds"], each["loss"]) for each in report.log]
+    log = [(each["seconds"], each["loss"]) for each in thinned(report.log)]
     loss = [Curve("loss", BLUE, tuple(log))] if log else []
     names = (("click", "1 click", RED), ("last_click", "3 clicks", GREEN), ("box", "box", BLUE))
-    seen = report.validations
+    seen = thinned(report.validations)
     curves = [
-        Curve(title, colour, tuple((v["seconds"], v[name]) for v in seen), dots=True)
+        Curve(title, colour, tuple((v["seconds"], v[name]) for v in seen), dots=len(seen) < 40)
         for name, title, colour in names
     ]
     return loss, curves if seen else []
+
+
+def thinned(lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """At most some hundred of the lines, evenly spread, the last one among them."""
+    step = -(-len(lines) // MOST_POINTS)
+    return lines[::-1][:: max(1, step)][::-1]
 
 
 def _table(rows: list[tuple[str, float, float]]) -> str:

@@ -154,8 +154,9 @@ def collect(
     found: list[MaskRecord] = []
     numbers: list[int] = []
     for number, crop in enumerate(crops):
-        message = f"crop {number + 1} of {len(crops)}" if len(crops) > 1 else "point grid"
-        yield Progress(done, total, f"{message}: encoding")
+        which = f", crop {number + 1} of {len(crops)}" if len(crops) > 1 else ""
+        message = f"The model is asked everywhere{which}"
+        yield Progress(done, total, f"The model looks at the image, once{which}")
         y0, x0, y1, x1 = crop.box
         part = picture[y0:y1, x0:x1]
         embedding = predictor.encode(part, intensity="as_is")

@@ -19,7 +19,6 @@ from napari_sam.core.regions import Region
 from napari_sam.evaluation.clicks import deepest_point, tight_box
 from napari_sam.evaluation.cutting import (
     LEAST_SIDE,
-    Given,
     crossing,
     cut,
     pack_parser,
@@ -33,6 +32,7 @@ from napari_sam.evaluation.metrics import Mask
 from napari_sam.progress import finish
 from napari_sam.volume.clicks import Answer, solve
 from napari_sam.volume.embedder import Embedder
+from napari_sam.volume.model import Given
 from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.tiles import TileGrid, usual_tiles
 

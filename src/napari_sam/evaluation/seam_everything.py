@@ -20,11 +20,12 @@ from napari_sam.core.automatic import EncodesAndDecodes, generate
 from napari_sam.core.masks import records_to_labels
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.predictor import load_predictor
-from napari_sam.evaluation.cutting import Given, cut, pack_parser, pictures, seams, smallest_tiles
+from napari_sam.evaluation.cutting import cut, pack_parser, pictures, seams, smallest_tiles
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.matching import Counts, count_matches, iou_table
 from napari_sam.progress import finish
+from napari_sam.volume.model import Given
 from napari_sam.volume.pipelines import VolumeJob, segment_volume
 from napari_sam.volume.stitch import find_objects, paint
 from napari_sam.volume.store import TileStore

@@ -4,17 +4,18 @@ Knows looks, prompts and the memory; which objects are carried on is not decided
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xxhash
 
 from napari_sam.core.prompts import Prompts
-from napari_sam.volume.crops import central_tile, crop_around
+from napari_sam.volume.crops import Extent, central_tile, crop_around, is_cut
 from napari_sam.volume.propagation.carry import MOST_POINTS, Hint
 from napari_sam.volume.propagation.claim import Claim
 from napari_sam.volume.propagation.memory import Remembers
+from napari_sam.volume.propagation.shapes import union
 from napari_sam.volume.propagation.stack import Look, Stack
 
 if TYPE_CHECKING:
@@ -69,6 +70,18 @@ class Asker:
     def _decode(
         self, plane: int, hints: Sequence[Hint], looks: dict[int, Look], step: int
     ) -> dict[int, Claim]:
+        """Each object in its look; those that its edge cuts once more, in a crop around them."""
+        found = self._answers(plane, hints, looks)
+        self.stack.prefetch(plane + step, [looks[hint.id] for hint in hints])
+        cut = {hint.id: self._wider(hint, found[hint.id]) for hint in hints}
+        wider = {one: look for one, look in cut.items() if look is not None}
+        again = [hint for hint in hints if hint.id in wider]
+        return found | self._answers(plane, again, wider) if again else found
+
+    def _answers(
+        self, plane: int, hints: Sequence[Hint], looks: Mapping[int, Look]
+    ) -> dict[int, Claim]:
+        """What the model says, those of one look together."""
         predictor = self.stack.embedder.job.model.load()
         places: dict[tuple[Any, ...], list[Hint]] = defaultdict(list)
         for hint in hints:
@@ -78,7 +91,6 @@ class Asker:
         for some in places.values():
             look = looks[some[0].id]
             embedding = self.stack.embedding(plane, look)
-            self.stack.prefetch(plane + step, [look])
             for start in range(0, len(some), AT_ONCE):
                 batch = some[start : start + AT_ONCE]
                 prediction = predictor.decode(
@@ -88,6 +100,17 @@ class Asker:
                     low_res, score = prediction.low_res_logits[i, 0], prediction.scores[i, 0]
                     found[hint.id] = Claim.keep(look, embedding.frame, low_res, float(score))
         return found
+
+    def _wider(self, hint: Hint, claim: Claim) -> Look | None:
+        """Where to look again for an object that is cut; None where nothing more would be seen."""
+        mask, region = claim.mask()
+        if not mask.size or not is_cut(region, claim.look.region, self.stack.size):
+            return None
+        ends = union(region, hint.expected.region)
+        extent = Extent(ends[0].start, ends[1].start, ends[0].stop - 1, ends[1].stop - 1)
+        embedder = self.stack.embedder
+        crop = crop_around(extent, embedder.grid.read_size, embedder.plane_size)
+        return None if crop == claim.look.region else Look(crop)
 
     def _look(self, plane: int, hint: Hint) -> Look:
         """The tile with the object in its middle, or a crop around it."""

@@ -140,6 +140,7 @@ def _propagate(
     if keys.lowest < keys.highest:
         for plane in range(keys.lowest, keys.highest + 1):
             yield book.step([between.settle(plane)], f"between key planes: plane {plane}")
+    yield book.end()
     return book.close(asker)
 
 
@@ -176,6 +177,9 @@ class _Book:
                 self._stops[stop.id].append((result.plane, stop))
             self._events += result.events
         return PropagationProgress(self._done, self._total, message, tuple(results))
+
+    def end(self) -> PropagationProgress:
+        return PropagationProgress(self._total, self._total, f"{self._planes} planes")
 
     def close(self, asker: Asker) -> Propagation:
         return Propagation(

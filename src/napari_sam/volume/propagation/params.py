@@ -33,6 +33,9 @@ class PropagateParams:
         the next (on isotropic steps; a coarser step is allowed more), at least 1.
     least_overlap
         An object ends where the IoU with its mask on the plane before falls below this, 0 to 1.
+    least_contrast
+        An object ends where it differs from what is around it by less than this share of what it
+        does on its key plane, 0 to 1. Objects that differ by next to nothing there are not judged.
     compete
         A pixel that several objects claim goes to the one that is surest of it. Without, objects
         are carried on as if they were alone, and on top lies the one with the better score.
@@ -48,13 +51,14 @@ class PropagateParams:
         A value is out of its range.
     """
 
-    mode: Mode = "mask_box"
+    mode: Mode = "mask_box_points"
     motion: bool = False
     first_plane: int | None = None
     last_plane: int | None = None
     least_score: float = 0.5
     most_area_change: float = 2.5
     least_overlap: float = 0.25
+    least_contrast: float = 0.5
     compete: bool = True
     interpolate: bool = True
     spacing: tuple[float, float, float] | None = None
@@ -63,7 +67,7 @@ class PropagateParams:
         """Refuse settings that cannot work, naming them."""
         if self.mode not in MODES:
             raise PromptError(f"mode is {self.mode!r}; known: {', '.join(MODES)}.")
-        for name in ("least_score", "least_overlap"):
+        for name in ("least_score", "least_overlap", "least_contrast"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise PromptError(f"{name} is {value!r}; it must be 0 to 1.")

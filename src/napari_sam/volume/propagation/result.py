@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Origin = Literal["key", "forward", "backward", "merged", "interpolated"]
-StopReason = Literal["empty", "score", "area", "overlap", "taken", "absent"]
+StopReason = Literal["empty", "score", "area", "overlap", "contrast", "taken", "absent"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from napari_sam.errors import PromptError
 from napari_sam.progress import Progress, finish
 from napari_sam.volume.clicks import Answer, solve
 from napari_sam.volume.propagation.claim import Claim
+from napari_sam.volume.propagation.correction import anchored, corrected
 from napari_sam.volume.propagation.key_plane import KeyPlane
 from napari_sam.volume.propagation.keys import Keys
 from napari_sam.volume.propagation.memory import Remembers
@@ -50,7 +51,9 @@ def find_keys(
         labelled = _shapes(key)
         found, count = _answered(stack, key, labelled, memory)
         asked += count
-        shapes = {**labelled, **{one: Shape(*claim.mask()) for one, claim in found.items()}}
+        shapes = {**labelled, **_corrected(key, labelled, found)}
+        found = {one: claim for one, claim in found.items() if one not in labelled}
+        shapes |= {one: Shape(*claim.mask()) for one, claim in found.items()}
         if twice := {*drawn[key.plane], *gone[key.plane]} & {*shapes, *key.absent}:
             raise PromptError(
                 f"two key planes say something of object {min(twice)} on plane {key.plane}:"
@@ -122,26 +125,36 @@ def _answered(
     groups: dict[Any, list[int]] = defaultdict(list)
     for one, prompts in sorted(key.prompts.items()):
         if one not in found:
-            groups[_kind(prompts), one in labelled].append(one)
+            kind = _kind(anchored(prompts, labelled.get(one)))
+            groups[kind, one in labelled].append(one)
     asked = sum(map(len, groups.values()))
     for ids in groups.values():
         found |= _ask(stack, key, ids, labelled)
     if asked:
         memory.write("key", key.plane, {one: (digests[one], found[one]) for one in digests})
-    lost = [one for one in sorted(found) if found[one].empty]
-    if unseen := [one for one in lost if one not in labelled]:
+    if unseen := [one for one in sorted(found) if found[one].empty and one not in labelled]:
         raise PromptError(
             f"the model finds nothing at the prompts of object {unseen[0]} on plane {key.plane}:"
             " give more of them, or draw it."
         )
-    # A correction after which nothing is left is none: the label stays.
-    return {one: claim for one, claim in found.items() if one not in lost}, asked
+    return found, asked
+
+
+def _corrected(
+    key: KeyPlane, labelled: Mapping[int, Shape], found: Mapping[int, Claim]
+) -> dict[int, Shape]:
+    """Labelled objects after their prompts: what clicks do not ask for stays as it was."""
+    return {
+        one: corrected(labelled[one], Shape(*claim.mask()), key.prompts[one])
+        for one, claim in found.items()
+        if one in labelled
+    }
 
 
 def _ask(
     stack: Stack, key: KeyPlane, ids: Sequence[int], labelled: Mapping[int, Shape]
 ) -> dict[int, Claim]:
-    prompts = _together([key.prompts[one] for one in ids])
+    prompts = _together([anchored(key.prompts[one], labelled.get(one)) for one in ids])
     sketches = [
         Sketch(mask=shape.mask, offset=(shape.region[0].start, shape.region[1].start))
         for one in ids

@@ -4,6 +4,7 @@ All distances are in units of space, by the spacing of rows and columns. Knows m
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,8 @@ class Shape:
 
     def within(self, region: Region) -> Mask:
         """The part in a region of the plane, (h, w) of the region."""
-        out = np.zeros([max(0, part.stop - part.start) for part in region], bool)
+        height, width = (max(0, part.stop - part.start) for part in region)
+        out = np.zeros((height, width), bool)
         both = [
             slice(max(a.start, b.start), min(a.stop, b.stop))
             for a, b in zip(self.region, region, strict=True)
@@ -76,7 +78,17 @@ class Shape:
             found.append((row, column))
             apart = np.hypot((rows - row) * spacing[0], (columns - column) * spacing[1])
             left = np.where(self.mask, np.minimum(left, apart / 2), 0)
-        return np.array(found, float).reshape(-1, 2) + corner
+        return np.asarray(np.array(found, float).reshape(-1, 2) + corner)
+
+    def deepest_but(self, others: NDArray[Any]) -> NDArray[np.float64]:
+        """(row, column) that lies deep inside and far from some positions (N, 2) of the plane."""
+        depth = ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1]
+        corner = np.array([part.start for part in self.region], float)
+        rows, columns = np.indices(self.mask.shape, sparse=True)
+        for row, column in np.asarray(others, float) - corner:
+            depth = np.minimum(depth, np.hypot(rows - row, columns - column) / 2)
+        at = np.unravel_index(int(np.where(self.mask, depth, -1).argmax()), depth.shape)
+        return np.asarray(np.array(at, float) + corner)
 
     def signed(self, region: Region, spacing: Spacing) -> NDArray[np.float32]:
         """Signed distance to the outline in a region of the plane, positive inside."""
@@ -91,7 +103,7 @@ class Shape:
         """(row, column) of the middle of its pixels."""
         rows, columns = np.nonzero(self.mask)
         corner = np.array([part.start for part in self.region], float)
-        return np.array([rows.mean(), columns.mean()]) + corner
+        return np.asarray(np.array([rows.mean(), columns.mean()]) + corner)
 
     def moved(self, by: tuple[int, int]) -> "Shape":
         """Shifted by whole pixels; it may leave the plane."""

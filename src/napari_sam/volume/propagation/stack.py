@@ -16,7 +16,7 @@ from napari_sam.core.regions import Region, Size
 from napari_sam.errors import ImageError
 from napari_sam.volume.embedder import Embedder
 from napari_sam.volume.image import ImageRef, Plane
-from napari_sam.volume.model import ModelChoice, PredictorSource
+from napari_sam.volume.model import Given, ModelChoice, PredictorSource
 from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.propagation.params import Axis
 from napari_sam.volume.tiles import Tile, usual_tiles
@@ -24,7 +24,7 @@ from napari_sam.volume.tiles import Tile, usual_tiles
 if TYPE_CHECKING:
     from napari_sam.core.predictor import ImageEmbedding
 
-__all__ = ["Given", "Look", "Stack", "open_embedder", "turned"]
+__all__ = ["Look", "Stack", "open_embedder", "turned"]
 
 
 def turned(image: ImageRef, along: Axis) -> ImageRef:
@@ -39,24 +39,8 @@ def turned(image: ImageRef, along: Axis) -> ImageRef:
     """
     if along not in image.axes:
         raise ImageError(f"the image has no axis {along} to propagate along: {image.describe()}.")
-    swap = {along: "z", "z": along}
+    swap: dict[str, str] = {along: "z", "z": along}
     return replace(image, axes="".join(swap.get(axis, axis) for axis in image.axes))
-
-
-class Given:
-    """A predictor that is there already, as a source of one."""
-
-    def __init__(self, predictor: Any) -> None:
-        self._predictor = predictor
-
-    def load(self) -> Any:
-        """The predictor."""
-        return self._predictor
-
-    def identity(self) -> dict[str, Any]:
-        """Its name."""
-        spec = getattr(self._predictor, "spec", None)
-        return {"name": "given" if spec is None else spec.name}
 
 
 def open_embedder(
@@ -82,7 +66,7 @@ def open_embedder(
 
     source: PredictorSource = ModelChoice() if model is None else model
     if hasattr(model, "decode"):
-        source = Given(model)
+        source = Given(model, getattr(getattr(model, "spec", None), "name", "given"))
     if not isinstance(intensity, VolumeIntensity):
         intensity = VolumeIntensity.measure(image, intensity, channels=channels)
     side, halo = _cut(image, source)
@@ -180,7 +164,8 @@ class Stack:
         if self._ahead is None:
             self._ahead = ThreadPoolExecutor(1, thread_name_prefix="propagate-ahead")
         self._running = [one for one in self._running if not one.done()]
-        for look in looks:
+        apart = {(look.cell, look.corner, look.size): look for look in looks}
+        for look in apart.values():
             self._running.append(self._ahead.submit(self._fetch, number, look))
 
     def close(self) -> None:

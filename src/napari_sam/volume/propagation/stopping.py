@@ -1,7 +1,9 @@
-"""Whether an object goes on: by score, area, overlap, or because nothing is left of it.
+"""Whether an object goes on: by score, area, overlap, contrast, and what others leave of it.
 
 Pure rules on numbers and shapes.
 """
+
+import math
 
 from napari_sam.volume.propagation.params import PropagateParams
 from napari_sam.volume.propagation.result import StopReason
@@ -15,12 +17,18 @@ MOST_STEP = 4.0  # isotropic steps: coarser planes are allowed no more than that
 
 def step_of(spacing: tuple[float, float, float]) -> float:
     """How many isotropic steps a plane is away from the next: at least 1."""
-    pixel = (spacing[1] * spacing[2]) ** 0.5
+    pixel = math.sqrt(spacing[1] * spacing[2])
     return min(MOST_STEP, max(1.0, spacing[0] / pixel))
 
 
 def reason_to_stop(
-    expected: Shape, claimed: Shape, left: Shape, score: float, params: PropagateParams, step: float
+    expected: Shape,
+    claimed: Shape,
+    left: Shape,
+    score: float,
+    contrast: tuple[float, float],
+    params: PropagateParams,
+    step: float,
 ) -> StopReason | None:
     """Why an object does not reach this plane; None if it does.
 
@@ -32,6 +40,8 @@ def reason_to_stop(
         Its mask before and after the competition.
     score
         Predicted IoU.
+    contrast
+        Of the object on its key plane (0: not judged), and here.
     params
         The rules.
     step
@@ -48,4 +58,7 @@ def reason_to_stop(
         return "area"
     if overlap_of(expected, left) < params.least_overlap**step:
         return "overlap"
+    usual, here = contrast
+    if usual and here / usual < params.least_contrast:
+        return "contrast"
     return None

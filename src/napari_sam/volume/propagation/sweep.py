@@ -11,6 +11,7 @@ from napari_sam.volume.propagation.asking import Asker
 from napari_sam.volume.propagation.carry import Carried, Hint
 from napari_sam.volume.propagation.claim import Claim
 from napari_sam.volume.propagation.compete import compete, events_on
+from napari_sam.volume.propagation.contrast import contrasts
 from napari_sam.volume.propagation.keys import Keys
 from napari_sam.volume.propagation.params import PropagateParams
 from napari_sam.volume.propagation.result import Event, Stop, StopReason
@@ -86,15 +87,20 @@ def sweep(
                 one: claimed[one] if claim is found[one] else Shape(*claim.mask())
                 for one, claim in left.items()
             }
-            carried, stopped = _go_on(hints, carried, (claimed, shapes, left), params, spacing)
+            here = contrasts(asker.stack, plane, shapes) if params.least_contrast else {}
+            carried, stopped = _go_on(
+                hints, carried, (claimed, shapes, left), here, params, spacing
+            )
             yield Swept(
                 plane,
                 {one: left[one] for one in carried},
                 (*stops, *(Stop(one, reason, direction) for one, reason in stopped)),
                 events_on(plane, {**claimed, **drawn}, {**shapes, **drawn}),
             )
+        usual = contrasts(asker.stack, plane, drawn, telling=True) if params.least_contrast else {}
         carried |= {
-            one: Carried(one, shape, keys.claims.get((plane, one))) for one, shape in drawn.items()
+            one: Carried(one, shape, keys.claims.get((plane, one)), contrast=usual.get(one, 0.0))
+            for one, shape in drawn.items()
         }
         if not carried and not keys.ahead(plane, direction):
             return
@@ -108,6 +114,7 @@ def _go_on(
     hints: list[Hint],
     before: Mapping[int, Carried],
     found: tuple[Mapping[int, Shape], Mapping[int, Shape], Mapping[int, Claim]],
+    contrast: Mapping[int, float],
     params: PropagateParams,
     spacing: tuple[float, float, float],
 ) -> tuple[dict[int, Carried], list[tuple[int, StopReason]]]:
@@ -116,12 +123,13 @@ def _go_on(
     carried: dict[int, Carried] = {}
     stopped: list[tuple[int, StopReason]] = []
     for one in (hint.id for hint in hints):
-        last = before[one].shape
+        last, usual = before[one].shape, before[one].contrast
+        both = (usual, contrast.get(one, 0.0))
         reason = reason_to_stop(
-            last, claimed[one], shapes[one], left[one].score, params, step_of(spacing)
+            last, claimed[one], shapes[one], left[one].score, both, params, step_of(spacing)
         )
         if reason is None:
-            carried[one] = Carried(one, shapes[one], left[one], last)
+            carried[one] = Carried(one, shapes[one], left[one], last, usual)
         else:
             stopped.append((one, reason))
     return carried, stopped
