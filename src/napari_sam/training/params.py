@@ -289,8 +289,8 @@ class FinetuneParams:
     crop_objects
         Objects asked about in each crop.
     variety
-        How much the scale and the looks of crops are varied, 0 to 1: little, since the images to
-        come are of the same kind.
+        How much the scale and the looks of crops are varied, 0 to 1. With little the model fits
+        images of one magnification better, and others worse.
     synthetic_share
         Share of crops that are drawn: what the model could do before is forgotten less.
     seed
@@ -313,7 +313,7 @@ class FinetuneParams:
     crop: int = 384
     crops: int = 2
     crop_objects: int = 10
-    variety: float = 0.3
+    variety: float = 1.0
     synthetic_share: float = 0.0
     seed: int = 0
     threads: int = 2
