@@ -72,7 +72,7 @@ def test_a_folder_with_a_table_is_taken_as_it_is(labels: Path, tmp_path: Path) -
     table = tmp_path / "one_RES" / "res_track.txt"
     rows = [line.split() for line in table.read_text().splitlines()]
     table.write_text("".join(" ".join([*row[:3], "0"]) + "\n" for row in rows))
-    kept = ("--method", "ids", *all_of_them)
+    kept = ("--method", "ids", "--export", "ctc")
     assert "0 divisions" in run(tmp_path / "one_RES", "-o", tmp_path / "two.tif", *kept)
     assert (tmp_path / "two_RES" / "res_track.txt").read_text() == table.read_text()
     events = ("--events", tmp_path / "e.csv")
@@ -98,6 +98,9 @@ def test_the_image_tells_the_voxel_size(labels: Path, tmp_path: Path) -> None:
         (["labels.tif", "-o", "labels.tif", "--force"], 7, "the image itself"),
         (["labels.tif", "-o", "a.tif", "--max-distance", "3"], 2, "no effect"),
         (["labels.tif", "-o", "a.tif", "--method", "laptrack", "--iou", "0.3"], 2, "no effect"),
+        (["labels.tif", "-o", "a.tif", "--method", "ids", "--iou", "0.3"], 2, "no effect"),
+        (["labels.tif", "-o", "a.tif", "--decide", "e.csv", "--evidence", "1"], 2, "no effect"),
+        (["labels.tif", "-o", "a.tif", "--divisions", "propose", "--evidence", "1"], 2, "propose"),
         (["labels.tif", "-o", "a.tif", "--iou", "2"], 8, "at most 1"),
         (["labels.tif", "-o", "a.tif", "--spacing", "1,1,1"], 3, "2 numbers"),
         (["labels.tif", "-o", "a.tif", "--events", "a.txt"], 2, ".csv"),

@@ -217,6 +217,7 @@ def test_a_click_on_another_plane_corrects_and_not_here_ends_it(qtbot, open_dock
 
 def test_all_labels_of_a_plane_go_together_and_others_stay(qtbot, open_dock):
     dock = open_dock()
+    dock.model.radius = 2.0  # smaller than the objects: their points add nothing
     tab, session = dock.propagating, dock.session
     seeds = np.zeros(SHAPE, np.uint16)
     seeds[2, 5:12, 5:12], seeds[2, 30:40, 40:50], seeds[4, 0:4, 0:60] = 3, 8, 20

@@ -20,7 +20,7 @@ def test_click_propagate_correct_keep_and_undo_with_the_mouse(make_napari_viewer
     viewer.add_image(np.random.default_rng(0).integers(0, 255, (6, 60, 80), np.uint8), name="stack")
     dock = SegmentAnything(viewer, load=lambda _: FakePredictor())
     viewer.window.add_dock_widget(dock, name="Segment Anything")
-    dock.tabs.setCurrentWidget(dock.propagate_panel.parentWidget())
+    dock.tabs.setCurrentWidget(dock.stack_tab)
     qtbot.waitUntil(lambda: "preview" in viewer.layers, timeout=LONG_MS)
     viewer.dims.set_point(0, 2.0)
     qtbot.wait(100)

@@ -45,7 +45,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
     viewer, dock = open_window(image, name="histology", rgb=True)
     labels = imread(SAMPLES / "nuclei_histology_labels.png").astype(np.int32)
     viewer.add_labels(labels, name="by hand", opacity=0.4)
-    dock.tabs.setCurrentWidget(dock.finetune_panel)
+    dock.tabs.setCurrentWidget(dock.finetune_tab)
     dock.finetune.change(name="histology", minutes=minutes)
     dock.finetune_panel.start.click()
     state = dock.finetune
@@ -68,7 +68,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
 def show_propagate(out: Path, stack: Path, at: tuple[int, int, int]) -> None:
     """A nucleus that was carried through a stack."""
     viewer, dock = open_window(tifffile.imread(stack), name="nuclei", scale=(0.29, 0.26, 0.26))
-    dock.tabs.setCurrentWidget(dock.propagate_panel.parentWidget())
+    dock.tabs.setCurrentWidget(dock.stack_tab)
     viewer.dims.set_point(0, at[0] * 0.29)
     process(0.5)
     viewer.layers["prompts: points"].add(at)

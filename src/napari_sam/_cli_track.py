@@ -3,7 +3,7 @@
 Knows the options and what is told; the jobs are in ``tracking``.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,6 +50,9 @@ class _Export(StrEnum):
 
 _ENDINGS = {_Export.CTC: "_RES", _Export.CTC_TRUTH: "_TRA", _Export.GEFF: ".geff",
             _Export.TRACKMATE: "_trackmate"}  # fmt: skip
+
+_USELESS = {_Method.OVERLAP: ("max_distance",), _Method.LAPTRACK: ("iou", "covered"),
+            _Method.IDS: ("iou", "max_distance")}  # fmt: skip
 
 LabelsPath = Annotated[
     str,
@@ -123,13 +126,13 @@ Divide = Annotated[
     ),
 ]
 Evidence = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--evidence",
         metavar="X",
         min=0,
         max=1,
-        help="What is enough, 0 to 1.",
+        help="What is enough, 0 to 1; default: 0.5.",
         rich_help_panel=_EVENTS,
     ),
 ]
@@ -180,8 +183,7 @@ class Linking:
         from napari_sam.tracking.pipeline import Method, TrackParams
 
         given = {key: value for key, value in asdict(self).items() if value is not None}
-        useless = {_Method.LAPTRACK: ("iou", "covered")}.get(self.method, ("max_distance",))
-        for name in useless:
+        for name in _USELESS[self.method]:
             if name in given:
                 raise typer.BadParameter(
                     f"--{name.replace('_', '-')} has no effect with --method {self.method}."
@@ -194,7 +196,7 @@ class Deciding:
     """What becomes of what is proposed."""
 
     divisions: Divide = _Divisions.ACCEPT
-    evidence: Evidence = 0.5
+    evidence: Evidence = None
     events: Events = None
     decide: Decide = None
     min_length: LeastLength = 1
@@ -202,7 +204,25 @@ class Deciding:
     @property
     def least(self) -> float | None:
         """The evidence that is enough; None where nothing is."""
-        return self.evidence if self.divisions is _Divisions.ACCEPT else None
+        from napari_sam.tracking.proposal import USUAL_EVIDENCE
+
+        if self.divisions is _Divisions.PROPOSE:
+            return None
+        return USUAL_EVIDENCE if self.evidence is None else self.evidence
+
+    def check(self) -> None:
+        """Refuse settings without effect."""
+        proposing = self.divisions is _Divisions.PROPOSE
+        if self.evidence is not None and (proposing or self.decide is not None):
+            other = "--decide" if self.decide is not None else "--divisions propose"
+            raise typer.BadParameter(f"--evidence has no effect with {other}.")
+        if proposing and self.decide is not None:
+            raise typer.BadParameter("--divisions propose has no effect with --decide.")
+
+    @property
+    def given(self) -> bool:
+        """Whether anything was said of events."""
+        return self != Deciding(min_length=self.min_length)
 
     def lineage(self, proposal: "Proposal") -> "Lineage":
         """What is decided."""
@@ -241,13 +261,24 @@ def track(
 
         napari-sam track labels.tif -o tracked.tif --decide events.csv --force
     """
+    from napari_sam.tracking.ctc import is_ctc, read_ctc
+    from napari_sam.tracking.relabel import Relabelled
     from napari_sam.tracking.write import write_tracked
 
+    params = linking.params()
+    deciding.check()
     exports = tuple(dict.fromkeys(export or ()))
     _check_places(labels, output, exports, deciding, force)
-    made = _with_its_lineage(labels, spacing, linking, deciding)
-    if made is None:
-        made = _tracked(_open(labels, axes, spacing, image), linking.params(), deciding)
+    if linking.method is _Method.IDS and is_ctc(Path(labels)):
+        if deciding.given or linking != Linking(linking.method) or axes is not None:
+            raise typer.BadParameter(f"{labels} has its own lineage: there is nothing to decide.")
+        series, lineage = watch(read_ctc(Path(labels), spacing=_spacing(spacing)))
+        series = _measured(series, image, keep=spacing is not None)
+        kept = replace(lineage, spacing=series.spacing).without_short(deciding.min_length)
+        made = Relabelled(series, kept)
+    else:
+        series = _measured(_open(labels, axes, spacing), image, keep=spacing is not None)
+        made = _tracked(series, params, deciding)
     watch(write_tracked(made, output, provenance=_provenance(labels, linking, deciding)))
     for kind in exports:
         _export(made, _beside(output, kind), kind)
@@ -267,20 +298,6 @@ def _tracked(series: "LabelSeries", params: "TrackParams", deciding: Deciding) -
     if deciding.decide is None:
         _tell_events(proposal, deciding.least)
     return made
-
-
-def _with_its_lineage(
-    labels: str, spacing: str | None, linking: Linking, deciding: Deciding
-) -> "Relabelled | None":
-    """A Cell Tracking Challenge folder as it is, where tracks are taken as right; else None."""
-    from napari_sam.tracking.ctc import is_ctc, read_ctc
-    from napari_sam.tracking.relabel import Relabelled
-
-    if linking.method is not _Method.IDS or not is_ctc(Path(labels)):
-        return None
-    if deciding.events is not None or deciding.decide is not None:
-        raise typer.BadParameter(f"{labels} has its own lineage: there is nothing to decide.")
-    return Relabelled(*watch(read_ctc(Path(labels), spacing=_spacing(spacing))))
 
 
 def _check_places(
@@ -306,17 +323,20 @@ def _check_places(
             check_output(place, force=force, source=source)
 
 
-def _open(labels: str, axes: str | None, spacing: str | None, image: str | None) -> "LabelSeries":
+def _open(labels: str, axes: str | None, spacing: str | None) -> "LabelSeries":
     from napari_sam.tracking.series import LabelSeries
-    from napari_sam.volume.image import ImageRef
 
-    given = _spacing(spacing)
-    series = LabelSeries.open(labels, axes=axes, spacing=given)
+    series = LabelSeries.open(labels, axes=axes, spacing=_spacing(spacing))
     if series.renamed:
         typer.echo(f"{series.image.describe()}: its first axis is taken as the time.", err=True)
-    if image is not None:
-        series = series.measured(ImageRef.open(image), keep=given is not None)
     return series
+
+
+def _measured(series: "LabelSeries", image: str | None, *, keep: bool) -> "LabelSeries":
+    """With the voxel size of the image, if one is named."""
+    from napari_sam.volume.image import ImageRef
+
+    return series if image is None else series.measured(ImageRef.open(image), keep=keep)
 
 
 def _spacing(text: str | None) -> tuple[float, ...] | None:

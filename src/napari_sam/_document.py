@@ -12,11 +12,12 @@ import numpy as np
 
 from napari_sam import _operations as operations
 from napari_sam._annotated import ObjectRecord
+from napari_sam._classified import Classified
 from napari_sam._covered import Covered, both
 from napari_sam._history import Draft
-from napari_sam._kinds import Kinds, renamed, with_kind, without
+from napari_sam._kinds import Kinds, with_kind
 from napari_sam._label_edit import LabelEdit
-from napari_sam._ledger import Facts, Ledger
+from napari_sam._ledger import Facts
 from napari_sam._operations import Drawing, Mode, Position, Reshape
 from napari_sam._orders import Prepared
 from napari_sam._overlaps import beneath, changed_cover, losses, reveal
@@ -34,7 +35,7 @@ class Made:
     model: str = ""
 
 
-class Document(Ledger):
+class Document(Classified):
     """One output and its history."""
 
     # --- the draft ---------------------------------------------------------------------------
@@ -345,57 +346,6 @@ class Document(Ledger):
         kept = {key: value for key, value in vars(record).items() if key in _FACTS}
         said = {"number": number, "new": new}
         self._push("renumber", said, edit=edit, named=[record], facts={new: kept})
-
-    def describe(
-        self, numbers: Iterable[int], *, kind: str | None = None, reviewed: bool | None = None
-    ) -> None:
-        """Set class or review of objects."""
-        said = {"kind": kind, "reviewed": reviewed}
-        changes = {key: value for key, value in said.items() if value is not None}
-        records = self._records(numbers)
-        facts = {one.number: changes for one in records if one.changed(**changes) != one}
-        if facts:
-            chosen = [one.number for one in records]
-            kinds = with_kind(self.kinds, kind or "")
-            self._push("describe", {"numbers": chosen, **changes}, facts=facts, kinds=kinds)
-
-    def set_kind(self, name: str, colour: str = "") -> None:
-        """Have a class, or give it another colour.
-
-        Raises
-        ------
-        EditError
-            The colour is not written as ``#rrggbb``.
-        """
-        kinds = with_kind(self.kinds, name, colour)
-        if kinds != self.kinds:
-            self._push("classes", {"name": name, "colour": kinds[name]}, kinds=kinds)
-
-    def rename_kind(self, old: str, new: str) -> None:
-        """Give a class and all its objects another name.
-
-        Raises
-        ------
-        EditError
-            There is no such class, or the name is empty or taken.
-        """
-        said, facts = {"name": old, "new": new}, self._of_kind(old, new)
-        self._push("classes", said, kinds=renamed(self.kinds, old, new), facts=facts)
-
-    def remove_kind(self, name: str) -> None:
-        """Forget a class; its objects have none.
-
-        Raises
-        ------
-        EditError
-            There is no such class.
-        """
-        said, facts = {"name": name, "new": ""}, self._of_kind(name, "")
-        self._push("classes", said, kinds=without(self.kinds, name), facts=facts)
-
-    def _of_kind(self, old: str, new: str) -> dict[int, dict[str, str]]:
-        """Facts of the objects of a class that get another."""
-        return {n: {"kind": new} for n, record in self.objects.items() if record.kind == old}
 
     def at(self, position: Position) -> int:
         """The label at a position in pixels; 0 outside."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from psygnal import Signal
 
+from napari_sam._pace import Pace
 from napari_sam._predict import Plane
 from napari_sam._session import Session
 from napari_sam.core.registered import all_models, check_name
@@ -145,6 +146,7 @@ class Finetune:
         self.report: RunReport | None = None
         self.order: FinetuneOrder | None = None
         self.busy = self.paused = False
+        self.pace = Pace()
         self.said = ""
         self.find_pairs: Callable[[], tuple[LabelledLayer, ...]] = tuple
         session.model_changed.connect(self.changed.emit)
@@ -237,9 +239,10 @@ class Finetune:
 
     def _begin(self, order: FinetuneOrder) -> None:
         self.order, self.report, self.paused = order, None, False
+        self.pace.begin()
         run_folder.write_json(order.folder / run_folder.ORDER, order.to_json())
         run_folder.pause(order.folder, False)
-        self._say("Starting ...")
+        self.said = "Starting ..."
         self.order_requested.emit(order)
 
     def set_paused(self, wanted: bool) -> None:
@@ -247,6 +250,7 @@ class Finetune:
         if self.order is not None and self.busy:
             run_folder.pause(self.order.folder, wanted)
             self.paused = wanted
+            self.pace.begin()
             self._say("Paused: after the step that it is at." if wanted else "Going on ...")
             self.progressed.emit()
 
@@ -270,6 +274,7 @@ class Finetune:
         if not isinstance(progress, RunReport):  # the program has not begun
             progress = RunReport(progress.done, progress.total, progress.message)
         self.report = progress
+        self.pace.note(progress)
         if not self.paused:
             self.said = progress.message
         self.progressed.emit()

@@ -13,6 +13,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_sam._label_edit import enclosing
+from napari_sam._pace import Pace
 from napari_sam._predict import MaskPatch
 from napari_sam._propagation_run import (
     PropagateRequest,
@@ -62,6 +63,7 @@ class Propagating:
         self.run: Run | None = None
         self.busy = False
         self.progress: Progress | None = None
+        self.pace = Pace()
         self.said = ""
         self.find_way: Callable[[str | None], Way | str] = lambda _: "There is no image."
         self.find_image: Callable[[], tuple[Callable[[], Any], tuple[int, ...] | None]]
@@ -214,7 +216,8 @@ class Propagating:
         boxes = [document.objects[n].slices for n in run.ids if n in document.objects]
         boxes += [way.region(p, one.region) for p, r in state.made.items() for one in r.objects]
         image, channels = self.find_image()
-        self._say("Starting ...")
+        self.said = "Starting ..."
+        self.pace.begin()
         self.requested.emit(
             PropagateRequest(
                 image, channels, run.model, run.intensity, way, self.settings, run.labels,
@@ -237,6 +240,7 @@ class Propagating:
         """Planes are finished, or key planes found: write them."""
         run = self.run
         self.progress, self.said = progress, progress.message
+        self.pace.note(progress)
         if run is not None:
             run.keys.update(getattr(progress, "keys", {}))
             for result in getattr(progress, "results", ()):

@@ -41,7 +41,7 @@ class PropagateSettings:
         From the key planes on to both ends, or to one.
     first, last
         Bounds, both inclusive; None: the ends of the stack.
-    least_score, most_area_change, least_overlap
+    least_score, most_area_change, least_overlap, least_contrast
         Where objects end: see :class:`~napari_sam.volume.propagation.params.PropagateParams`.
     """
 
@@ -53,6 +53,7 @@ class PropagateSettings:
     least_score: float = PropagateParams.least_score
     most_area_change: float = PropagateParams.most_area_change
     least_overlap: float = PropagateParams.least_overlap
+    least_contrast: float = PropagateParams.least_contrast
 
     def params(self, way: Way, keys: Sequence[int]) -> PropagateParams:
         """As propagation takes it; ``keys`` are the planes that it begins at."""
@@ -64,6 +65,7 @@ class PropagateSettings:
             least_score=self.least_score,
             most_area_change=self.most_area_change,
             least_overlap=self.least_overlap,
+            least_contrast=self.least_contrast,
             spacing=None if way.along == "t" else way.spacing,
         )
 

@@ -43,7 +43,7 @@ from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.propagate import PropagatePanel
 from napari_sam._panels.restore import RestorePanel
-from napari_sam._panels.rows import column
+from napari_sam._panels.rows import column, scrolled
 from napari_sam._panels.series import SeriesPanel
 from napari_sam._panels.tracks import TracksPanel
 from napari_sam._panels.volume import VolumePanel
@@ -227,9 +227,11 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.volume_panel, "Volume")
         self.propagate_panel = PropagatePanel(self.propagating)
         self.tracks_panel = TracksPanel(self.tracks)
-        self.tabs.addTab(column(self.propagate_panel, self.tracks_panel), "3D / time")
+        self.stack_tab = scrolled(column(self.propagate_panel, self.tracks_panel))
+        self.tabs.addTab(self.stack_tab, "3D / time")
         self.finetune_panel = FinetunePanel(self.finetune)
-        self.tabs.addTab(self.finetune_panel, "Fine-tune")
+        self.finetune_tab = scrolled(self.finetune_panel)
+        self.tabs.addTab(self.finetune_tab, "Fine-tune")
         self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)

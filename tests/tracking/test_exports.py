@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,23 @@ def test_a_tiff_has_the_axes_and_the_scale_in_it(tmp_path: Path) -> None:
         assert "a test" in (tiff.ome_metadata or "")
     again = LabelSeries.open(tmp_path / "l.ome.tif")
     assert again.spacing == (2.0, 0.5, 0.25) and again.unit == "micrometer"
+
+
+def test_memory_is_that_of_a_few_frames(tmp_path: Path) -> None:
+    peaks = []
+    for frames in (6, 30):
+        path = tmp_path / f"{frames}.npy"
+        labels = np.lib.format.open_memmap(path, "w+", np.uint16, (frames, 200, 200))
+        labels[:, 50:150, 50:150] = 7
+        labels.flush()
+        tracemalloc.start()
+        series = LabelSeries.open(path, axes="tyx")
+        made = Relabelled(series, finish(track_labels(series)).accept())
+        finish(write_tracked(made, tmp_path / "out.tif", provenance=MADE))
+        finish(ctc.write_ctc(made, tmp_path / "out"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 class Damaged(LabelSeries):

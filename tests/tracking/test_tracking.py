@@ -231,6 +231,11 @@ def test_labels_below_zero_are_refused() -> None:
         propose(np.full((2, 3, 3), -1, np.int16))  # type: ignore[arg-type]
 
 
+def test_labels_beyond_what_tracks_can_hold_are_refused() -> None:
+    with pytest.raises(ImageError, match="Renumber"):
+        propose(np.full((2, 3, 3), 2**63 + 1, np.uint64))  # type: ignore[arg-type]
+
+
 def test_a_spacing_needs_a_number_for_each_axis() -> None:
     with pytest.raises(ImageError, match="2 numbers"):
         LabelSeries.open(division(), axes="tyx", spacing=(1, 1, 1))

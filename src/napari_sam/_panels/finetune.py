@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_sam._finetune import Finetune, figures
+from napari_sam._pace import span
 from napari_sam._panels.curves import Curve, CurvePlot
 from napari_sam._panels.rows import Combo, Section, button, check_box, line, number_box
 from napari_sam.training.run_folder import Line, RunReport
@@ -27,6 +28,7 @@ SCOPES = (
 )
 FULL = 1000  # thousandths of the bar
 LIST_HEIGHT = 76
+MOST_HEIGHT = 280  # of the picture
 MOST_POINTS = 200  # of a curve: more cannot be seen, and take long to paint
 BLUE, RED, GREEN = "#4a90d9", "#d1495b", "#3fa34d"
 
@@ -200,7 +202,8 @@ class FinetunePanel(QWidget):
 
     def _show_run(self) -> None:
         finetune, report = self._finetune, self._finetune.report
-        self.said.setText(finetune.said)
+        left = finetune.pace.left if finetune.busy and not finetune.paused else None
+        self.said.setText(finetune.said if left is None else f"{finetune.said}, {span(left)} left")
         self._run.show_row(self.bar, finetune.busy)
         self._run.show_row(self._work_row, finetune.busy)
         self.pause.setText("Go on" if finetune.paused else "Pause")
@@ -224,8 +227,11 @@ class FinetunePanel(QWidget):
         self._pictured = picture
         if picture is not None:
             width = max(self.loss.width(), 200)
-            pixmap = QPixmap(str(picture[0])).scaledToWidth(
-                width, Qt.TransformationMode.SmoothTransformation
+            pixmap = QPixmap(str(picture[0])).scaled(
+                width,
+                MOST_HEIGHT,
+                Qt.AspectRatioMode.KeepAspectRatio,
+                Qt.TransformationMode.SmoothTransformation,
             )
             self.picture.setPixmap(pixmap)
             self.picture.setFixedHeight(pixmap.height())

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_sam._pace import span
 from napari_sam._panels.curves import Curve, CurvePlot
 from napari_sam._panels.rows import Combo, Section, button, line, side_by_side
 from napari_sam._propagating import Propagating
@@ -79,9 +80,14 @@ class PropagatePanel(QWidget):
         self.overlap = self._limit(
             "least_overlap", 0.0, 1.0, "the IoU with its mask on the plane before is below."
         )
+        self.contrast = self._limit(
+            "least_contrast", 0.0, 1.0, "it differs from what is around it by less than this"
+            " share of what it does on its key plane."
+        )  # fmt: skip
         section.add("Score below", self.score)
         section.add("Area changes by", self.area)
         section.add("Overlap below", self.overlap)
+        section.add("Contrast below", self.contrast)
         return section
 
     def _make_result(self) -> Section:
@@ -189,7 +195,8 @@ class PropagatePanel(QWidget):
         if progress is not None:
             share = progress.done / progress.total if progress.total else 0.0
             self.bar.setValue(round(FULL * share))
-        self.said.setText(state.said)
+        left = state.pace.left if state.busy else None
+        self.said.setText(state.said if left is None else f"{state.said}, {span(left)} left")
         self._show_scores()
 
 

@@ -16,6 +16,8 @@ from napari_sam.volume.image import ImageRef
 
 __all__ = ["LabelSeries"]
 
+_HIGHEST = 2**52  # with room for new ones: tables of tracks are floating point
+
 
 @dataclass(frozen=True, eq=False)
 class LabelSeries:
@@ -146,6 +148,11 @@ class LabelSeries:
             raise ImageError(
                 f"{self.image.name} has the label {labels.min()} in frame {time}; labels are 0 for"
                 " background and above 0 for objects."
+            )
+        if labels.dtype.itemsize == 8 and labels.max(initial=0) > _HIGHEST:
+            raise ImageError(
+                f"{self.image.name} has the label {labels.max()} in frame {time}; tracks have"
+                f" numbers up to {_HIGHEST}. Renumber the labels first."
             )
         return labels
 

@@ -19,11 +19,12 @@ from napari_sam.errors import TrainingError
 from napari_sam.progress import Progress
 from napari_sam.training.bundle import MOST_MEGABYTES, write_bundle
 from napari_sam.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.distributed import join_ranks, rank
 from napari_sam.training.flags import add_flags, with_flags
 from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
-from napari_sam.training.params import RECIPES, CropShape, PromptMix, ScoreParams, TrainParams
+from napari_sam.training.params import RECIPES, PromptMix, ScoreParams, TrainParams
 from napari_sam.training.run_folder import PAUSE
 from napari_sam.training.scores import fit_scores
 from napari_sam.training.weights import SCORE_HEAD, load_fitting, new_model, start_from

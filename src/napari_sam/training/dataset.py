@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from napari_sam.errors import TrainingError
 from napari_sam.evaluation.datasets import Sample
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.crops import (
     LEAST_PIXELS,
     augment,
@@ -24,7 +25,7 @@ from napari_sam.training.crops import (
     synthetic_crop,
 )
 from napari_sam.training.images import TrainingImages
-from napari_sam.training.params import CropShape, TrainParams
+from napari_sam.training.params import TrainParams
 
 ENDLESS = 1 << 30
 TRIES = 500  # crops without any object in a row: then there is none to be found

@@ -5,62 +5,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from napari_sam.errors import TrainingError
+from napari_sam.training.crop_shape import CropShape
 
-MOST_OBJECTS = 64
 MOST_ROUNDS = 11
-
-
-@dataclass(frozen=True)
-class CropShape:
-    """One kind of batch: ``images`` crops of ``size`` pixels with ``objects`` prompts each.
-
-    Attributes
-    ----------
-    size
-        Side in pixels, a multiple of 16.
-    images
-        Crops of a batch.
-    objects
-        Objects asked about in each crop, at most 64; fewer where a crop has few.
-    share
-        Weight among the kinds of batches.
-    """
-
-    size: int
-    images: int
-    objects: int
-    share: float
-
-    def __post_init__(self) -> None:
-        """Refuse what no network takes."""
-        if self.size < 32 or self.size % 16:
-            raise TrainingError(
-                f"crops of {self.size} pixels: the size must be a multiple of 16, at least 32."
-            )
-        if self.images < 1 or not 1 <= self.objects <= MOST_OBJECTS or not self.share >= 0:
-            raise TrainingError(
-                f"{self}: at least one image, 1 to {MOST_OBJECTS} objects, a share of 0 or more."
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> "CropShape":
-        """Read ``SIZExIMAGESxOBJECTS:SHARE``, such as ``256x4x6:0.6``.
-
-        Raises
-        ------
-        TrainingError
-            The text is of another form.
-        """
-        sizes, _, share = text.partition(":")
-        try:
-            size, images, objects = (int(part) for part in sizes.split("x"))
-            return cls(size, images, objects, float(share or 1))
-        except ValueError as error:
-            if isinstance(error, TrainingError):
-                raise
-            raise TrainingError(
-                f"{text!r} is no kind of crops: write SIZExIMAGESxOBJECTS:SHARE, as in 256x4x6:0.6"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -342,8 +289,8 @@ class FinetuneParams:
     crop_objects
         Objects asked about in each crop.
     variety
-        How much the scale and the looks of crops are varied, 0 to 1: little, since the images to
-        come are of the same kind.
+        How much the scale and the looks of crops are varied, 0 to 1. With little the model fits
+        images of one magnification better, and others worse.
     synthetic_share
         Share of crops that are drawn: what the model could do before is forgotten less.
     seed
@@ -366,7 +313,7 @@ class FinetuneParams:
     crop: int = 384
     crops: int = 2
     crop_objects: int = 10
-    variety: float = 0.3
+    variety: float = 1.0
     synthetic_share: float = 0.0
     seed: int = 0
     threads: int = 2

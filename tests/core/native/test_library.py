@@ -30,6 +30,32 @@ def _switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(library.SWITCH, raising=False)
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the machine's compiler makes of our sources: it takes seconds, so once for all tests."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(library.SWITCH, raising=False)
+        patch.setattr(library, "user_cache_path", lambda name: folder / name)
+        patch.setattr(library, "_SECONDS", 280)  # of a machine that does much else
+        library.forget_library()
+        assert library.load_library() is not None
+    library.forget_library()
+    return next(folder.rglob("*.so"))
+
+
+@pytest.fixture
+def quick_compiler(compiled: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that is called like a compiler, and gives what was compiled before."""
+    compiler = own_cache / "quick-c++"
+    compiler.write_text(
+        f'#!/bin/sh\nwhile [ "$1" != -o ]; do shift; done\nsleep 0.2; cp "{compiled}" "$2"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setattr(library, "_compiler", lambda: str(compiler))
+    return compiler
+
+
 def pretend(monkeypatch: pytest.MonkeyPatch, flags: set[str]) -> None:
     monkeypatch.setattr(library, "cpu_flags", lambda: frozenset(flags))
     monkeypatch.setattr(library.sys, "platform", "linux")
@@ -61,12 +87,10 @@ def test_no_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 
 @needs_compiler
-def test_made_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch):
-    assert library.load_library() is not None
-    made = list(own_cache.rglob("*.so"))
-    assert len(made) == 1
-    assert [path for path in made[0].parent.iterdir() if path != made[0]] == []
-    library.forget_library()
+def test_made_once(compiled: Path, monkeypatch: pytest.MonkeyPatch):
+    assert [path for path in compiled.parent.iterdir() if path != compiled] == []
+    cache = compiled.parents[2]
+    monkeypatch.setattr(library, "user_cache_path", lambda name: cache / name)
     monkeypatch.setattr(library.subprocess, "run", None)
     assert library.load_library() is not None
 
@@ -127,18 +151,21 @@ def test_a_cache_that_cannot_even_be_looked_at(
 
 
 @needs_compiler
-def test_two_processes_at_once(own_cache: Path):
+def test_two_processes_at_once(own_cache: Path, quick_compiler: Path):
     code = (
         "import sys; from pathlib import Path; from napari_sam.core.native import library;"
         "library.user_cache_path = lambda name: Path(sys.argv[1]) / name;"
+        "library._compiler = lambda: sys.argv[2];"
         "assert library.load_library() is not None"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code, str(own_cache)]) for _ in range(2)]
+    arguments = [sys.executable, "-c", code, str(own_cache), str(quick_compiler)]
+    both = [subprocess.Popen(arguments) for _ in range(2)]
     assert [process.wait(timeout=100) for process in both] == [0, 0]
     assert len(list(own_cache.rglob("*.so"))) == 1
 
 
 @needs_compiler
+@pytest.mark.usefixtures("quick_compiler")
 def test_what_is_not_worth_a_compiler_waits_for_others():
     assert library.ready_library() is None
     assert library.load_library() is not None
@@ -146,7 +173,8 @@ def test_what_is_not_worth_a_compiler_waits_for_others():
 
 
 @needs_compiler
-def test_made_in_the_background_once(own_cache: Path):
+@pytest.mark.usefixtures("quick_compiler")
+def test_made_in_the_background_once():
     thread = library.make_in_background()
     assert thread is not None
     assert library.make_in_background() is thread
@@ -157,6 +185,7 @@ def test_made_in_the_background_once(own_cache: Path):
 
 
 @needs_compiler
+@pytest.mark.usefixtures("quick_compiler")
 def test_what_a_program_left_that_ended_in_between_is_cleared_away(own_cache: Path):
     folder = own_cache / "napari-sam" / "native"
     old, young = folder / "making-old", folder / "making-young"
@@ -175,6 +204,7 @@ def test_nothing_is_made_in_vain(own_cache: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @needs_compiler
+@pytest.mark.usefixtures("quick_compiler")
 def test_ready_from_an_earlier_run():
     library.load_library()
     library.forget_library()
