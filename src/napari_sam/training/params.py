@@ -256,6 +256,9 @@ SAM_RECIPE = TrainParams(
 RECIPES = {"small": TrainParams(), "sam": SAM_RECIPE}
 
 
+FINETUNE_RATES = {"decoder": 1e-3, "lora": 3e-4, "all": 3e-4}
+
+
 @dataclass(frozen=True)
 class FinetuneParams:
     """Fitting a trained model to a few labelled images.
@@ -272,7 +275,7 @@ class FinetuneParams:
     steps
         Length in steps, in place of ``minutes``.
     learning_rate
-        At its highest.
+        At its highest; None: 1e-3 for the decoder alone, 3e-4 for more of the network.
     validation
         Share of the images that is kept to choose weights by, at least one; a single image is
         trained on and validated on.
@@ -305,7 +308,7 @@ class FinetuneParams:
     rank: int = 4
     minutes: float = 8.0
     steps: int | None = None
-    learning_rate: float = 3e-4
+    learning_rate: float | None = None
     validation: float = 0.2
     patience: int = 6
     validate_every: int = 50
@@ -313,7 +316,7 @@ class FinetuneParams:
     crop: int = 384
     crops: int = 2
     crop_objects: int = 10
-    variety: float = 1.0
+    variety: float = 0.3
     synthetic_share: float = 0.0
     seed: int = 0
     threads: int = 2
@@ -336,11 +339,12 @@ class FinetuneParams:
 
     def training(self, working_sides: tuple[int, int]) -> TrainParams:
         """The same as settings of the training loop; see there for ``working_sides``."""
+        rate = self.learning_rate
         return TrainParams(
             minutes=self.minutes,
             steps=self.steps,
             seed=self.seed,
-            learning_rate=self.learning_rate,
+            learning_rate=FINETUNE_RATES[self.scope] if rate is None else rate,
             warmup_steps=20,
             ema_decay=0.98,
             device=self.device,
