@@ -29,6 +29,7 @@ from napari_sam._cli_volume import (
     Store,
     Work,
     embeddings_folder,
+    folder_here,
     open_image,
     say,
     watch,
@@ -231,7 +232,7 @@ def _root(store: str, image: "ImageRef", output: Path | None) -> Path:
             f"labels cannot go into {store}, which is no OME-Zarr image of this machine: say where"
             " with --output FOLDER.zarr."
         )
-    return output or Path(store)
+    return Path(store) if output is None else folder_here(output, "--output")
 
 
 def _same_image(tiles: "TileStore", image: "ImageRef") -> None:

@@ -113,7 +113,22 @@ class Predictor:
         """
         picture = to_picture(image, intensity=intensity, channels=channels)
         embedding = self._embed(picture, self.frame((picture.shape[0], picture.shape[1])))
-        return replace(embedding, picture=picture) if self._may_look(picture) else embedding
+        return self.with_picture(embedding, picture)
+
+    def with_picture(self, embedding: ImageEmbedding, picture: NDArray[np.uint8]) -> ImageEmbedding:
+        """An embedding with what it was made of, if this model looks closer at small objects.
+
+        Parameters
+        ----------
+        embedding
+            Of this model, such as one that was kept on disk.
+        picture
+            (H, W, 3) uint8, as the model saw it.
+        """
+        pixels = picture.shape[0] * picture.shape[1]
+        if not self.spec.looks_closer or pixels > MOST_PIXELS:
+            return embedding
+        return replace(embedding, picture=picture)
 
     def _embed(self, picture: NDArray[np.uint8], frame: Frame) -> ImageEmbedding:
         tensor = picture_to_tensor(frame.resize(picture), self.runtime.device)
@@ -121,9 +136,6 @@ class Predictor:
             features, skip = self._model.encode_image(tensor, canvas=frame.canvas)
         finer = None if skip is None else skip.float()
         return ImageEmbedding(features.float(), finer, frame, self.spec.name)
-
-    def _may_look(self, picture: NDArray[np.uint8]) -> bool:
-        return self.spec.looks_closer and picture.shape[0] * picture.shape[1] <= MOST_PIXELS
 
     @memory_errors()
     def decode(

@@ -70,7 +70,7 @@ def compare(whole_predictor: "Predictor", sample: Sample, job: VolumeJob) -> Ite
     if not chosen:
         return
     whole = whole_predictor.encode(sample.picture, intensity="as_is")
-    embedder = Embedder(job)
+    embedder = Embedder(job, closer=True)
     for label in chosen:
         truth = sample.labels == label
         for kind in KINDS:

@@ -55,8 +55,19 @@ class EmbedWork:
     def embed(self, part: NDArray[Any]) -> "ImageEmbedding":
         """The embedding of pixels as the image has them."""
         embedding = self.model.load().encode(self.intensity.picture(part), intensity="as_is")
-        # A store keeps no picture: one that was just made must answer as one that was read again.
+        # A store keeps no picture: see `shown`.
         return replace(embedding, picture=None)
+
+    def shown(self, embedding: "ImageEmbedding", part: NDArray[Any]) -> "ImageEmbedding":
+        """An embedding with its picture, if the model looks closer at small objects.
+
+        One that was read from a store has none, and must answer as one that was just made.
+        """
+        give = getattr(self.model.load(), "with_picture", None)
+        if give is None:
+            return embedding
+        shown: ImageEmbedding = give(embedding, self.intensity.picture(part))
+        return shown
 
     def probe(self, size: tuple[int, int], dtype: str) -> tuple[tuple[ArraySpec, ...], Any]:
         """What the store must hold for tiles of a size: its arrays, and the frame."""
