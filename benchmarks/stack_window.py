@@ -73,7 +73,12 @@ def main() -> None:
     end = time.monotonic() + 2
     _wait(lambda: time.monotonic() > end)
     heart = Heart()
-    _report("propagate", heart, lambda: (tab.propagate(), _wait(lambda: not tab.busy)), given)
+
+    def carry() -> None:
+        tab.propagate()
+        _wait(lambda: not tab.busy)
+
+    _report("propagate", heart, carry, given)
     found = (seeds > 0) & (seeds == truth)
     share = found.sum() / ((seeds > 0) | (truth > 0)).sum()
     print(f"{session.message} IoU with the tubes: {share:.3f}")

@@ -64,8 +64,9 @@ class LongJobs:
         tracks.look_requested.connect(self._on_look)
         tracks.make_requested.connect(self._on_make)
         finetune.order_requested.connect(self._on_order)
-        for jobs, state in zip(self.all, (propagating, tracks, finetune), strict=True):
-            _tell(jobs, state)
+        _tell(self.propagations, propagating)
+        _tell(self.trackings, tracks)
+        _tell(self.trainings, finetune)
 
     @property
     def all(self) -> tuple[LatestJob, ...]:
