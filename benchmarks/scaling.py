@@ -27,6 +27,8 @@ from napari_sam.core.prompts import Prompts
 from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
+from napari_sam.volume.link import LinkParams, link_planes
+from napari_sam.volume.overlaps import Overlaps
 from napari_sam.volume.pipelines import VolumeJob, embed_volume, segment_volume, stitch_volume
 from napari_sam.volume.tiles import TileGrid, usual_tiles
 
@@ -47,6 +49,7 @@ class Costs:
     decode_s: float
     task_s: float
     stitch_s: float
+    link_s: float
     read: int
     embedding: int
 
@@ -102,6 +105,17 @@ def stitch_seconds(tile: int, halo: int) -> float:
         return (time.process_time() - start) / len(store)
 
 
+def link_seconds() -> float:
+    """What only one process does of it: linking planes, for each tile with a hundred objects."""
+    count, planes = 50_000, 20
+    numbers = np.arange(1, count)
+    areas = [np.full(count, 100) for _ in range(planes)]
+    same = Overlaps(numbers, numbers, np.full(count - 1, 80))
+    pairs = {(z, z + 1): same for z in range(planes - 1)}
+    taken = best_of(2, lambda: link_planes(areas, pairs, LinkParams()))
+    return taken / (planes * count / 100)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A predictor that is here already, as a source."""
@@ -153,7 +167,7 @@ def measure(model: str, precision: str, folder: Path) -> Costs:
     encode, decode = tile_seconds(predictor, seen)
     side, halo = usual_tiles(seen)
     return Costs(
-        encode, decode, task_seconds(), stitch_seconds(side, halo), seen * seen * 2,
+        encode, decode, task_seconds(), stitch_seconds(side, halo), link_seconds(), seen * seen * 2,
         embedding_bytes(predictor, seen),
     )  # fmt: skip
 
@@ -174,7 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tile_s = options.tile_seconds or costs.encode_s + costs.decode_s
     print(f"a tile: encode {costs.encode_s:.2f} s, 32 x 32 points {costs.decode_s:.2f} s"
           f" ({options.model}, {options.precision}); a task {costs.task_s * 1e3:.2f} ms;"
-          f" stitching {costs.stitch_s:.3f} s")  # fmt: skip
+          f" stitching {costs.stitch_s:.3f} s,"
+          f" {costs.link_s * 1e3:.2f} ms of it in one process")  # fmt: skip
     print(f"1 TB of uint16, planes of {edge} x {edge}: {len(grid):,} tiles (tasks) of {side} + 2 x"
           f" {halo}; read {len(grid) * costs.read / 1e12:.1f} TB, embeddings"
           f" {len(grid) * costs.embedding / 1e12:.1f} TB if they are kept\n")  # fmt: skip
@@ -184,9 +199,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for workers in WORKERS:
         hours, busy = simulate(len(grid), workers, tile_s, costs.task_s)
         rate = len(grid) / hours / 3600
-        stitching = len(grid) * costs.stitch_s / 3600
+        # Cut into planes, of which there are far more than workers.
+        stitching = len(grid) * (costs.stitch_s / workers + costs.link_s) / 3600
         print(f"| {workers} | {hours:,.0f} | {busy:.0%} | {rate:.1f} | {rate * costs.task_s:.1%} |"
-              f" {stitching:.0f} |", flush=True)  # fmt: skip
+              f" {stitching:.1f} |", flush=True)  # fmt: skip
 
 
 def load_spec_size(model: str) -> int:

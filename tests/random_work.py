@@ -21,7 +21,9 @@ from napari_sam.errors import EditError
 
 SHAPE = (24, 30)
 ACTIONS = ("prompts", "commit", "commit", "commit", "stroke", "delete", "merge", "split", "reshape",
-           "renumber", "describe", "open", "refine", "clear", "undo", "undo", "redo")  # fmt: skip
+           "renumber", "describe", "class", "open", "refine", "clear", "undo", "undo",
+           "redo")  # fmt: skip
+KINDS = ("", "cell", "dirt")
 
 
 def new_document():
@@ -45,13 +47,13 @@ def _prompts(document, rng, _):
     )
     boxes = (BoxPrompt((1.0, 2.0), (5.0, 9.5)),) if rng.random() < 0.2 else ()
     strokes = (StrokePrompt(_path(rng), rng.random() < 0.5),) if rng.random() < 0.3 else ()
-    kind = rng.choice(("polygon", "ellipse"))
-    outlines = (OutlinePrompt(_path(rng), kind),) if rng.random() < 0.3 else ()
+    kind, corners = rng.choice((("polygon", 4), ("polygon", 60), ("ellipse", 4)))  # 60: a lasso
+    outlines = (OutlinePrompt(_path(rng, corners), kind),) if rng.random() < 0.3 else ()
     document.set_prompts(PromptSet(points, boxes, strokes, outlines, document.prompts.mask))
 
 
-def _path(rng):
-    return tuple((rng.random() * 24, rng.random() * 30) for _ in range(4))
+def _path(rng, length=4):
+    return tuple((rng.random() * 24, rng.random() * 30) for _ in range(length))
 
 
 def _refine(document, rng, chosen):
@@ -71,6 +73,8 @@ def _commit(document, rng, chosen):
         mode=rng.choice(("new", "new", "add", "subtract", "replace")),
         target=chosen[0] if chosen else None,
         overwrite=rng.random() < 0.4,
+        overlaps=rng.random() < 0.5,
+        kind=rng.choice(KINDS),
         clear=rng.random() < 0.8,
         details={"each": False},
     )
@@ -82,6 +86,18 @@ def _stroke(document, rng, chosen):
     y, x = rng.randrange(20), rng.randrange(26)
     labels[y : y + 4, x : x + rng.randrange(1, 5)] = rng.choice([0, *chosen, 40])
     document.stroke(difference(before, labels))
+
+
+def _class(document, rng, _):
+    """A class comes, changes its colour or its name, or goes."""
+    name, other = rng.choice(KINDS), rng.choice(("cell", "debris"))
+    match rng.randrange(3):
+        case 0:
+            document.set_kind(name, rng.choice(("", "#102030")))
+        case 1:
+            document.rename_kind(name, other)
+        case _:
+            document.remove_kind(name)
 
 
 _ACT = {
@@ -102,8 +118,9 @@ _ACT = {
         chosen[0] if chosen else 1, rng.randrange(1, 60)
     ),
     "describe": lambda document, rng, chosen: document.describe(
-        chosen, kind=rng.choice(("", "cell", "dirt")), reviewed=rng.random() < 0.5
+        chosen, kind=rng.choice(KINDS), reviewed=rng.random() < 0.5
     ),
+    "class": _class,
     "open": lambda document, rng, chosen: document.open(chosen[0] if chosen else 1),
     "refine": _refine,
     "clear": lambda document, rng, chosen: document.clear(),
@@ -113,11 +130,14 @@ _ACT = {
 
 
 def fingerprint(document):
-    """Differs for every state of labels, objects, draft and history."""
+    """Differs for every state of labels, objects, classes, draft and history."""
     history = document.history
+    objects = sorted(document.objects.items())
     said = (
         document.labels.data.tobytes(),
-        sorted(document.objects.items()),
+        objects,
+        [one.covered and one.covered.bits for _, one in objects],
+        list(document.kinds.items()),
         document.draft,
         [step.name for step in history],
         None if history.next_redo is None else history.next_redo.name,

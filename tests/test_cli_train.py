@@ -1,7 +1,11 @@
 """The commands that train and name models, as typed; what they do is tested in ``training``."""
 
+import os
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from threading import Thread
+from time import sleep
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +17,7 @@ from napari_sam.progress import Progress
 from napari_sam.training import command_finetune
 from napari_sam.training.finetune import FinetuneResult
 from napari_sam.training.params import FinetuneParams
+from napari_sam.training.run_folder import lock_of, read_report
 from napari_sam.training.validation import Figures
 
 runner = CliRunner()
@@ -67,6 +72,39 @@ def test_finetune_hands_over_what_was_typed(tmp_path: Path, monkeypatch):
     assert len(asked["samples"]) == 5
     assert "| box | 0.700 | 0.700 | +0.000 |" in result.output
     assert "nothing was registered" in result.output
+
+
+def test_a_window_is_told_and_its_end_is_the_end(tmp_path: Path, monkeypatch):
+    ours, theirs = os.pipe()
+    closed = []
+
+    def endless(*_, pictures: bool, **__) -> Iterator:
+        assert pictures
+        try:
+            for step in count(1):
+                yield Progress(step, 99, f"step {step}")
+                if step == 3:
+                    os.close(theirs)  # the window is gone
+        finally:
+            closed.append(step)
+
+    monkeypatch.setattr(command_finetune, "STDIN", ours)
+    monkeypatch.setattr(command_finetune, "fine_tune", endless)
+    monkeypatch.setattr(command_finetune, "read_labelled", lambda path: iter([path]))
+    monkeypatch.setattr(os, "nice", lambda by: by, raising=False)
+    (tmp_path / "pause").touch()  # it waits before the second step
+    words = ["finetune", "mine", "--images", "a", "--run", str(tmp_path), "--attended"]
+    done = Thread(target=lambda: (sleep(0.5), (tmp_path / "pause").unlink()))
+    done.start()
+    result = runner.invoke(app, words)
+    done.join()
+    os.close(ours)
+    assert result.exit_code == 0, result.output
+    assert closed and closed[0] >= 3
+    assert read_report(tmp_path).total == 99
+    with lock_of(tmp_path):
+        result = runner.invoke(app, words[:-1])
+    assert result.exit_code == 8 and "another program is training" in result.output
 
 
 def test_weights_get_a_name_and_lose_it(tmp_path: Path):

@@ -57,6 +57,10 @@ def test_other_files_need_a_place_for_labels(tmp_path: Path) -> None:
     run("segment-volume", path, "--name", "cells", "-o", tmp_path / "out.zarr", *FAST)
     labels = ImageRef.open(tmp_path / "out.zarr" / "labels" / "cells")
     assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
+    there = "s3://bucket/out.zarr"
+    assert "aws s3 sync" in run("segment-volume", path, "--name", "a", "-o", there, *FAST, code=2)
+    assert "aws s3 sync" in run("embed", path, "--work", there, *CUT, code=2)
+    assert not Path("s3:").exists()
 
 
 def test_embeddings_are_kept_counted_and_repaired(tmp_path: Path) -> None:
@@ -86,8 +90,10 @@ def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
         where = ("--scheduler", cluster.scheduler_address)
         assert "8 tiles in" in run("embed", path, *CUT, *where)
         run("segment-volume", path, "--name", "cells", *FAST, *where)
+        run("stitch", path, "--name", "cells", "--to", "apart", "--planes-apart", *where)
     labels = ImageRef.open(path / "labels" / "cells")
     assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
+    assert (path / "labels" / "apart" / "0" / "zarr.json").is_file()
     assert "take either" in run("embed", path, "--workers", "2", "--scheduler", "tcp://a:1", code=2)
 
 

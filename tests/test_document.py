@@ -6,8 +6,9 @@ import pytest
 from napari_sam._annotated import Filter, ObjectRecord
 from napari_sam._document import Document, Made
 from napari_sam._label_edit import ArrayLabels, difference, edit_from_json, edit_to_json
-from napari_sam._operations import Drawing, survey
+from napari_sam._operations import Drawing
 from napari_sam._place import PointPrompt, PromptSet
+from napari_sam._survey import survey
 from napari_sam.errors import EditError
 
 SHAPE = (40, 50)

@@ -1,6 +1,7 @@
 """napari's Preferences: every setting changes something, in a new dock and in an open one."""
 
 import gc
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -31,6 +32,7 @@ SEEN = {
     "low_score": (0.25, lambda dock: dock.review.filter.least_score),
     "restore": (True, lambda dock: dock.series.restore),
     "series_labels": (".geojson", lambda dock: dock.series_panel.save.currentData()),
+    "projects": (tempfile.gettempdir(), lambda dock: str(dock.session.projects)),
 }
 
 

@@ -15,9 +15,10 @@ from napari_sam.core.weights import find
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
-    "AutomaticParams", "ImageEmbedding", "MODELS", "MaskPrediction", "MaskRecord", "ModelSpec",
-    "NapariSamError", "Predictor", "Progress", "Prompts", "get_spec", "load_predictor",
-    "records_to_labels", "segment_everything", "to_picture",
+    "AutomaticParams", "ImageEmbedding", "KeyPlane", "MODELS", "MaskPrediction", "MaskRecord",
+    "ModelSpec", "NapariSamError", "Predictor", "Progress", "Prompts", "PropagateParams",
+    "get_spec", "load_predictor", "propagate_objects", "records_to_labels", "segment_everything",
+    "to_picture",
 ]  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def test_the_names_are_these() -> None:
         ("MaskPrediction.to_labels", "self"),
         ("to_picture", "image, *, intensity, channels"),
         ("get_spec", "name"),
+        ("KeyPlane", "plane, labels, prompts, absent"),
     ],
 )
 def test_signatures_stay(path: str, arguments: str) -> None:

@@ -1,16 +1,20 @@
 """A journal -> labels again, in Python and on the command line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import binary_erosion
 from typer.testing import CliRunner
 
 from napari_sam._cli import app
 from napari_sam._journal import Journal, Source, read_journal
 from napari_sam._label_edit import ArrayLabels, difference
-from napari_sam._place import PointPrompt, PromptSet
+from napari_sam._place import OutlinePrompt, PointPrompt, PromptSet, StrokePrompt
 from napari_sam._predict import EmbeddingCache, Plane, predict
 from napari_sam._replay import replay, replay_with
+from napari_sam._review import Review
 from napari_sam._session import Session
 from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
@@ -126,6 +130,60 @@ def test_objects_keep_their_numbers_when_one_before_them_is_not_found(tmp_path):
     assert list(document.objects) == [3]
     assert document.objects[3].kind == "cell"
     assert document.labels.data[20, 70] == 3
+
+
+class Careful(FakePredictor):
+    """Draws everything a pixel smaller."""
+
+    def mask(self, prompts, index, size, factor=1.0):
+        return binary_erosion(super().mask(prompts, index, size, factor))
+
+
+def drawn(desk):
+    """One object a kind: scribbles, lasso, ellipse, and a label that was begun with."""
+    session = desk.session
+    line = tuple((10.0, float(x)) for x in range(10, 30))
+    beside = StrokePrompt(((16.0, 10.0), (16.0, 30.0)), positive=False)
+    around = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    lasso = tuple((15.0 + 8 * np.sin(a), 60.0 + 8 * np.cos(a)) for a in around)
+    box = ((35.0, 8.0), (35.0, 28.0), (50.0, 28.0), (50.0, 8.0))
+    for prompts in (
+        PromptSet(strokes=(StrokePrompt(line), beside)),
+        PromptSet(outlines=(OutlinePrompt(lasso),)),
+        PromptSet(outlines=(OutlinePrompt(box, "ellipse"),)),
+    ):
+        session.set_prompts(prompts)
+        session.commit()
+    before = desk.labels.data.copy()
+    desk.labels.data[40:50, 50:64] = 9
+    session.stroke(difference(before, desk.labels.data))
+    session.select([9])
+    Review(session).refine()
+    session.set_prompts(replace(session.prompts, points=(PointPrompt((45.0, 64.0)),)))
+    session.commit()
+    desk.journal.close()
+    return read_journal(desk.journal.path)
+
+
+def test_scribbles_outlines_and_labels_are_asked_again(tmp_path):
+    desk = Desk(tmp_path / "cells.tif")
+    lines = drawn(desk)
+    kept = desk.session.document.objects
+    assert sorted(kept) == [1, 2, 3, 9]
+    same, left_out = finish(replay_with(lines, FakePredictor(radius=6.0), lambda _: desk.image))
+    assert left_out == []
+    assert np.array_equal(same.labels.data, desk.labels.data)
+    careful = Careful(radius=4.0)
+    other, left_out = finish(replay_with(lines, careful, lambda _: desk.image))
+    assert left_out == []
+    assert sorted(other.objects) == [1, 2, 3, 9]
+    for number, one in other.objects.items():
+        assert 0 < one.area < kept[number].area
+        assert one.prompts == kept[number].prompts
+    middles = ((10, 20), (15, 60), (42, 18), (45, 63))
+    assert [other.labels.data[at] for at in middles] == [1, 2, 3, 9]
+    asked = [p.mask_logits is not None for p in careful.prompts]
+    assert asked == [False, True, True, True, True]  # a scribble's own answer, three shapes
 
 
 def test_a_stroke_paints_over_what_is_there_as_one_step(desk):

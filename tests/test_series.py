@@ -86,8 +86,8 @@ def test_back_and_forward_keep_the_work_of_each(dock, qtbot, folder):
     dock.series_panel.files.activated.emit(1)
     qtbot.waitUntil(lambda: len(dock.session.document.objects) == 1, timeout=LONG_MS)
     assert dock.session.document.labels.read((slice(10, 11), slice(10, 11))).item() == 1
-    assert series.worked_on(series.files[0])
-    assert not series.worked_on(series.files[2])
+    assert list(folder.glob("cells1.tif.napari-sam/*.jsonl"))
+    assert not list(folder.glob("cells10.tif.napari-sam/*.jsonl"))
 
 
 def test_earlier_work_is_offered_or_comes_at_once(dock, qtbot, folder):

@@ -29,6 +29,7 @@ from napari_sam._review import Review
 from napari_sam._session import LayerRef, Session
 from napari_sam.core.frame import Frame
 from napari_sam.core.predictor import MaskPrediction
+from napari_sam.progress import finish
 from napari_sam.testing import SCORES, FakePredictor
 
 
@@ -334,6 +335,31 @@ def test_a_click_alone_and_among_others_gets_the_same_mask(desk):
     desk.session.set_prompts(points((10.0, 10.0), (30.0, 30.0)))
     desk.answer()
     assert np.array_equal(desk.session.preview[0].mask, alone.mask)
+
+
+class Pictured(FakePredictor):
+    """One that could look closer at small objects; remembers whether it was let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let: list[bool] = []
+
+    def encode(self, image, **options):
+        return replace(super().encode(image, **options), picture=np.zeros((9, 9, 3), np.uint8))
+
+    def decode(self, embedding, prompts, **options):
+        self.let.append(embedding.picture is not None)
+        return super().decode(embedding, prompts, **options)
+
+
+def test_what_follows_the_mouse_takes_no_closer_look(desk):
+    session, predictor, cache = desk.session, Pictured(), EmbeddingCache()
+    session.set_hovering(True)
+    session.hover((10.0, 20.0))
+    session.set_prompts(points((10.0, 20.0)))
+    for request in desk.requests:
+        finish(predict(request, load=lambda _: predictor, cache=cache))
+    assert predictor.let == [False, True]
 
 
 def test_hovering_shows_the_mask_of_a_click_and_never_keeps_it(desk):

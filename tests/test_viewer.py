@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
@@ -16,6 +17,8 @@ from scipy.ndimage import distance_transform_edt
 from skimage.io import imread
 
 import napari_sam
+from napari_sam._journal import read_journal
+from napari_sam._replay import replay
 from napari_sam._widget import SegmentAnything
 from napari_sam.testing import FakePredictor
 
@@ -89,14 +92,17 @@ class Window:
 def open_window(make_napari_viewer, qtbot):
     opened = []
 
-    def make(image=None, predictor=FAKE, **image_options):
+    def make(image=None, predictor=FAKE, *, path=None, **image_options):
         viewer = make_napari_viewer(show=True)
         viewer.window._qt_window.resize(1300, 850)  # narrower, napari's docks squeeze the canvas
         if image is not None:
             viewer.add_image(image, name="image", **image_options)
+        if path is not None:  # at once: two windows that draw their greeting can fail in vispy
+            viewer.open(path, plugin="napari")
         window = Window(viewer, qtbot, FakePredictor() if predictor is FAKE else predictor)
         opened.append(window)
-        qtbot.waitUntil(lambda: image is None or "preview" in viewer.layers)
+        empty = image is None and path is None
+        qtbot.waitUntil(lambda: empty or "preview" in viewer.layers)
         qtbot.wait(100)
         viewer.reset_view()  # the dock has taken some of the canvas
         qtbot.wait(50)
@@ -462,6 +468,34 @@ def test_journal_and_labels_survive_the_window(open_window):
     assert np.array_equal(other.layer("image labels").data, labels)
     other.key(Qt.Key.Key_Z, CTRL)
     assert other.layer("image labels").data[60, 120] == 0
+
+
+def test_two_windows_on_one_image_have_their_own_work_and_journal(open_window, qtbot, tmp_path):
+    path = tmp_path / "cells.tif"
+    tifffile.imwrite(path, image_2d())
+    one, other = windows = [open_window(path=path), open_window(path=path)]
+    keep(one, (60, 40))
+    keep(other, (30, 120), (90, 120))
+    one.click(90, 40)  # on its way, while the other works
+    other.key(Qt.Key.Key_Z, CTRL)
+    one.wait_mask()
+    one.key(Qt.Key.Key_Return)
+    assert all(at.position[1] > 100 for at in other.session.prompts.points)
+    found = [window.layer("cells labels").data for window in windows]
+    assert [found[0][at] for at in ((60, 40), (90, 40), (30, 120))] == [1, 2, 0]
+    assert [found[1][at] for at in ((60, 40), (30, 120), (90, 120))] == [0, 1, 0]
+    journals = [window.dock.keeper.journal for window in windows]
+    assert journals[0].path.parent == journals[1].path.parent == tmp_path / "cells.tif.napari-sam"
+    for journal, labels in zip(journals, found, strict=True):
+        assert not journal.failed
+        assert np.array_equal(replay(read_journal(journal.path)).labels.data, labels)
+    one.dock.shut()
+    other.key(Qt.Key.Key_Z, CTRL | SHIFT)  # goes on
+    assert len(other.session.document.objects) == 2
+    assert len(replay(read_journal(journals[1].path)).objects) == 2
+    later = open_window(path=path)
+    qtbot.waitUntil(lambda: later.dock.keeper.offer is not None, timeout=20000)
+    assert later.dock.keeper.offer.path == journals[0].path  # the other is in use
 
 
 def test_napari_opens_the_dock_and_takes_it_away(make_napari_viewer, qtbot):

@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QWidget
 
 import napari_sam
 from napari_sam._panels.keys import KEYS
-from napari_sam._predict import ModelChoice
+from napari_sam._panels.shapes import small_masks
+from napari_sam._predict import MaskPatch, ModelChoice
 from napari_sam._widget import SegmentAnything
 from napari_sam.core import engines
 from napari_sam.core.registered import register
@@ -22,7 +23,7 @@ from napari_sam.errors import OutOfMemoryError, PromptError, WeightsError
 from napari_sam.progress import Progress
 from napari_sam.testing import FakePredictor
 
-LONG_MS = 20000
+LONG_MS = 60000  # a first click loads torch, which takes 20 s where ten others want the cores
 
 
 @pytest.fixture
@@ -288,6 +289,20 @@ def test_a_model_that_cannot_be_loaded_is_said(open_dock, qtbot, errors, monkeyp
     click(dock, 20, 30)
     qtbot.waitUntil(lambda: bool(errors), timeout=LONG_MS)
     assert errors == ["There is no file x."]
+
+
+def test_the_bar_says_how_long_it_will_take(open_dock, qtbot):
+    dock = open_dock(image())
+    bar, session = dock.job_panel.bar, dock.session
+    session.set_job(busy=True, progress=Progress(0, 100))
+    qtbot.waitUntil(bar.isVisible, timeout=LONG_MS)
+    assert "left" not in bar.text()
+    session.set_job(busy=True, progress=Progress(50, 100))
+    assert bar.text().endswith("s left")
+    session.set_job(busy=True, progress=Progress(1, 3))  # three unlike steps
+    assert "left" not in bar.text()
+    session.set_job(busy=False)
+    assert not bar.isVisible()
 
 
 def test_long_work_shows_a_bar_and_cancel_stops_it(open_dock, qtbot):
@@ -759,3 +774,27 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert [step.name for step in dock.session.document.history] == [
         "prompts", "commit", "prompts", "commit", "prompts",
     ]  # fmt: skip
+
+
+def test_candidates_are_pictures_to_one_scale(open_dock, qtbot):
+    dock = open_dock(image())
+    panel = dock.mask_panel
+    assert all(made.icon().isNull() for made in panel.candidates)
+    click(dock, 20, 20)
+    wait_mask(qtbot, dock)
+    assert not any(made.icon().isNull() for made in panel.candidates)
+    masks = small_masks(dock.session.response.objects[0], (30, 36))
+    areas = [int(mask.sum()) for mask in masks]
+    assert areas[0] < areas[1] < areas[2]  # discs of half, one and two radii
+    assert all(mask[15, 18] for mask in masks)
+    assert masks[2].any(1).sum() >= 28  # the largest fills the picture
+    dock.session.clear()
+    assert all(made.icon().isNull() for made in panel.candidates)
+
+
+def test_pictures_of_masks_that_are_empty_or_tiny():
+    empty, tiny = (MaskPatch((0, 0), np.ones(shape, bool), 0.5) for shape in ((0, 0), (1, 1)))
+    assert not np.any(small_masks([empty], (4, 6)))
+    nothing, dot = small_masks([empty, tiny], (4, 6))
+    assert not nothing.any()
+    assert dot[:, 1:5].all()

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from napari_sam.core.registry import MODELS, ModelSpec, get_spec
     from napari_sam.errors import NapariSamError
     from napari_sam.progress import Progress
+    from napari_sam.volume.propagation.job import propagate_objects
+    from napari_sam.volume.propagation.key_plane import KeyPlane
+    from napari_sam.volume.propagation.params import PropagateParams
 
 __version__ = "0.1.0"
 _HOME = {
     "AutomaticParams": "core.params",
     "ImageEmbedding": "core.predictor",
+    "KeyPlane": "volume.propagation.key_plane",
     "MODELS": "core.registry",
     "MaskPrediction": "core.predictor",
     "MaskRecord": "core.masks",
@@ -34,9 +38,11 @@ _HOME = {
     "NapariSamError": "errors",
     "Predictor": "core.predictor",
     "Progress": "progress",
+    "PropagateParams": "volume.propagation.params",
     "Prompts": "core.prompts",
     "get_spec": "core.registry",
     "load_predictor": "core.predictor",
+    "propagate_objects": "volume.propagation.job",
     "records_to_labels": "core.masks",
     "segment_everything": "core.automatic",
     "to_picture": "core.intensity",
@@ -45,6 +51,7 @@ __all__ = [
     "MODELS",
     "AutomaticParams",
     "ImageEmbedding",
+    "KeyPlane",
     "MaskPrediction",
     "MaskRecord",
     "ModelSpec",
@@ -52,8 +59,10 @@ __all__ = [
     "Predictor",
     "Progress",
     "Prompts",
+    "PropagateParams",
     "get_spec",
     "load_predictor",
+    "propagate_objects",
     "records_to_labels",
     "segment_everything",
     "to_picture",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from napari_sam._covered import Covered
-from napari_sam._label_edit import Region
+from napari_sam._label_edit import Region, enclosing
 from napari_sam._prompt_set import NO_PROMPTS, PromptSet
 
 Wanted = Literal["all", "unreviewed", "small", "low score", "at the border"]
@@ -23,9 +23,10 @@ class ObjectRecord:
     number
         Its label.
     area
-        Pixels.
+        Pixels that are seen; 0: it lies wholly beneath others.
     region
-        Its bounding box, (start, stop) along each axis of the labels.
+        Their bounding box, (start, stop) along each axis of the labels; of a hidden object that of
+        its covered pixels.
     axes
         The two axes of the plane in which it was made.
     score
@@ -58,6 +59,13 @@ class ObjectRecord:
     def slices(self) -> Region:
         """The bounding box as slices."""
         return tuple(slice(start, stop) for start, stop in self.region)
+
+    @property
+    def whole(self) -> Region:
+        """The bounding box with what lies beneath others."""
+        return (
+            self.slices if self.covered is None else enclosing((self.slices, self.covered.region))
+        )
 
     @property
     def middle(self) -> tuple[float, ...]:

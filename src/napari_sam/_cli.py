@@ -1,8 +1,8 @@
 """The command ``napari-sam``: puts the commands together, turns errors into exit codes.
 
 Knows commands and codes; what they do is in ``_cli_segment``, ``_cli_auto``,
-``_cli_embed``, ``_cli_segment_volume``, ``_cli_status``, ``_cli_track``, ``_cli_replay``,
-``_cli_models``, ``_cli_evaluate``, ``_cli_train`` and ``_demo``.
+``_cli_embed``, ``_cli_segment_volume``, ``_cli_propagate``, ``_cli_status``, ``_cli_track``,
+``_cli_replay``, ``_cli_models``, ``_cli_evaluate``, ``_cli_train`` and ``_demo``.
 Importing it, and ``--help``, import no torch and no napari.
 """
 
@@ -20,6 +20,7 @@ from napari_sam import (
     _cli_embed,
     _cli_evaluate,
     _cli_models,
+    _cli_propagate,
     _cli_replay,
     _cli_segment,
     _cli_segment_volume,
@@ -127,6 +128,7 @@ for _name in ("finetune", "train", "pretrain", "pack"):
     )
 app.command("embed", rich_help_panel=PANEL)(_cli_embed.embed)
 app.command("segment-volume", rich_help_panel=PANEL)(_cli_segment_volume.segment_volume)
+app.command("propagate", rich_help_panel=PANEL)(_cli_propagate.propagate)
 app.command("stitch", rich_help_panel=PANEL)(_cli_segment_volume.stitch)
 app.command("status", rich_help_panel=PANEL)(_cli_status.status)
 app.command("verify", rich_help_panel=PANEL)(_cli_status.verify)

@@ -29,6 +29,7 @@ from napari_sam._cli_volume import (
     Store,
     Work,
     embeddings_folder,
+    folder_here,
     open_image,
     say,
     watch,
@@ -169,7 +170,7 @@ def segment_volume(
     what: AutomaticParams | Path = params if prompts is None else prompts
     with machines.runner() as runner:
         tiles = watch(_segment(job, folder, what, min_area, kept, runner))
-    _stitch(tiles, image, root, name, links)
+        _stitch(tiles, image, root, name, links, runner)
 
 
 def _segment(
@@ -200,6 +201,7 @@ def stitch(
     output: Output = None,
     work: Work = None,
     linking: Linking,
+    machines: Machines,
     verbose: Verbose = False,
 ) -> None:
     """Make labels again of the tiles that `segment-volume` kept, with other settings for planes.
@@ -212,7 +214,9 @@ def stitch(
     stored = tiles.manifest.image
     image = open_image(store, stored["axes"], stored["level"])
     _same_image(tiles, image)
-    _stitch(tiles, image, _root(store, image, output), to or name, linking.params())
+    root, links = _root(store, image, output), linking.params()
+    with machines.runner() as runner:
+        _stitch(tiles, image, root, to or name, links, runner)
 
 
 def _tiles(store: str, work: Path | None, name: str) -> Path:
@@ -228,7 +232,7 @@ def _root(store: str, image: "ImageRef", output: Path | None) -> Path:
             f"labels cannot go into {store}, which is no OME-Zarr image of this machine: say where"
             " with --output FOLDER.zarr."
         )
-    return output or Path(store)
+    return Path(store) if output is None else folder_here(output, "--output")
 
 
 def _same_image(tiles: "TileStore", image: "ImageRef") -> None:
@@ -239,9 +243,14 @@ def _same_image(tiles: "TileStore", image: "ImageRef") -> None:
 
 
 def _stitch(
-    tiles: "TileStore", image: "ImageRef", root: Path, name: str, links: "LinkParams"
+    tiles: "TileStore",
+    image: "ImageRef",
+    root: Path,
+    name: str,
+    links: "LinkParams",
+    runner: "Runner",
 ) -> None:
     from napari_sam.volume.pipelines import stitch_volume
 
-    labels = watch(stitch_volume(tiles, image, root, name, params=links))
+    labels = watch(stitch_volume(tiles, image, root, name, params=links, runner=runner))
     say(f"{labels.count} objects in {labels.path}")

@@ -4,6 +4,7 @@ Knows options and folders; the commands are in ``_cli_embed``, ``_cli_segment_vo
 ``_cli_status``, the jobs in ``volume``.
 """
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from napari_sam.volume.image import ImageRef
     from napari_sam.volume.pipelines import VolumeJob
 
-__all__ = ["PANEL", "Cut", "Store", "Work", "embeddings_folder", "open_image", "say", "watch",
-           "work_folder"]  # fmt: skip
+__all__ = ["PANEL", "Cut", "Store", "Work", "embeddings_folder", "folder_here", "open_image",
+           "say", "watch", "work_folder"]  # fmt: skip
 
 PANEL = "Volumes"
 _TILES = "How it is cut"
@@ -112,9 +113,19 @@ def work_folder(store: str, work: Path | None) -> Path:
     from napari_sam.volume.remote import is_address, name_of
 
     if work is not None:
-        return work
+        return folder_here(work, "--work")
     image = Path(name_of(store)) if is_address(store) else Path(store)
     return image.with_name(image.name + ".napari-sam")
+
+
+def folder_here(folder: Path, option: str) -> Path:
+    """The folder, unless it is an address: a path would make folders of its parts."""
+    if re.match(r"\w{2,}:/", folder.as_posix()):
+        raise typer.BadParameter(
+            f"{option} {folder}: results are written to disks that this machine sees, not to"
+            " addresses. Take a folder, and copy it there when it is complete: aws s3 sync."
+        )
+    return folder
 
 
 def embeddings_folder(store: str, work: Path | None, model: str) -> Path:

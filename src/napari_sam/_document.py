@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from napari_sam import _operations as operations
-from napari_sam._covered import both
+from napari_sam._annotated import ObjectRecord
+from napari_sam._classified import Classified
+from napari_sam._covered import Covered, both
 from napari_sam._history import Draft
-from napari_sam._kinds import Kinds, renamed, with_kind, without
+from napari_sam._kinds import Kinds, with_kind
 from napari_sam._label_edit import LabelEdit
-from napari_sam._ledger import Facts, Ledger
+from napari_sam._ledger import Facts
 from napari_sam._operations import Drawing, Mode, Position, Reshape
 from napari_sam._orders import Prepared
 from napari_sam._overlaps import beneath, changed_cover, losses, reveal
@@ -33,7 +35,7 @@ class Made:
     model: str = ""
 
 
-class Document(Ledger):
+class Document(Classified):
     """One output and its history."""
 
     # --- the draft ---------------------------------------------------------------------------
@@ -134,23 +136,18 @@ class Document(Ledger):
         said = {**how, "kind": kind, **(details or {})}
         draft = Draft() if clear else self.draft
         own = None if mode == "new" else target
-        hidden = {}
+        hidden: dict[int, Covered] = {}
+        if overlaps and mode == "new":
+            hidden.update(drawing.among)
         if overlaps and not overwrite:
-            hidden = beneath(self._labels().read(drawing.region), drawing, own)
+            below = beneath(self._labels().read(drawing.region), drawing, own)
+            hidden |= {n: both(hidden.get(n), one) or one for n, one in below.items()}
         if mode == "new":
             begin = self._first(first, len(made))
-            edit, numbers = operations.put_new(self._labels(), drawing, begin, overwrite=overwrite)
-            facts: dict[int, dict[str, Any]] = {
-                label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
-                for one, label in numbers.items()
-            }
+            edit, facts = self._as_new(drawing, made, begin, hidden, overwrite=overwrite, kind=kind)
         else:
             record = self._record(target)
-            edit = operations.put_on(self._labels(), drawing, record, mode, overwrite=overwrite)
-            facts = {record.number: {**vars(made[0])} if mode == "replace" else {}}
-            covered = changed_cover(record, drawing, hidden, mode)
-            if covered != record.covered:
-                facts[record.number]["covered"] = covered
+            edit, facts = self._upon(record, drawing, made[0], mode, hidden, overwrite=overwrite)
         given = list(facts)
         if overlaps and overwrite:
             lost = losses(edit, self.objects)
@@ -158,6 +155,44 @@ class Document(Ledger):
         kinds = with_kind(self.kinds, kind) if mode == "new" else None
         self._push("commit", said, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds)
         return given
+
+    def _as_new(
+        self,
+        drawing: Drawing,
+        made: Sequence[Made],
+        first: int,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+        kind: str,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """New labels from ``first`` on, and what their records say."""
+        edit, numbers = operations.put_new(
+            self._labels(), drawing, first, overwrite=overwrite, beneath=hidden
+        )
+        return edit, {
+            label: {**vars(made[one - 1]), "kind": kind, "covered": hidden.get(one)}
+            for one, label in numbers.items()
+        }
+
+    def _upon(
+        self,
+        record: ObjectRecord,
+        drawing: Drawing,
+        made: Made,
+        mode: Mode,
+        hidden: Mapping[int, Covered],
+        *,
+        overwrite: bool,
+    ) -> tuple[LabelEdit, dict[int, dict[str, Any]]]:
+        """Another shape of an object, and what its record says."""
+        covered = changed_cover(record, drawing, hidden, mode)
+        stays = covered is not None
+        edit = operations.put_on(
+            self._labels(), drawing, record, mode, overwrite=overwrite, beneath=stays
+        )
+        told = vars(made) if mode == "replace" else {}
+        return edit, {record.number: {**told, "covered": covered}}
 
     def _first(self, wanted: int | None, count: int) -> int:
         """The label that the first of some new objects gets."""
@@ -190,6 +225,37 @@ class Document(Ledger):
         edit = prepared.edit
         self._push(name, details, edit=edit, facts=facts, axes=axes, kinds=wanted, written=True)
         return True
+
+    def propagate(
+        self,
+        edit: LabelEdit,
+        facts: Facts,
+        *,
+        axes: tuple[int, int],
+        details: Mapping[str, Any],
+        clear: bool,
+    ) -> None:
+        """Objects that were carried through a stack: one step, its pixels are there already.
+
+        Parameters
+        ----------
+        edit
+            What has changed on all planes.
+        facts
+            What the records of the objects say from now on.
+        axes
+            Of the planes.
+        details
+            For the journal.
+        clear
+            Whether the draft is done with.
+        """
+        draft = Draft() if clear else None
+        kinds = with_kind(self.kinds, next((str(f.get("kind", "")) for f in facts.values()), ""))
+        self._push(
+            "propagate", details, draft=draft, edit=edit, facts=facts, axes=axes, kinds=kinds,
+            written=True,
+        )  # fmt: skip
 
     def stroke(self, edit: LabelEdit, axes: tuple[int, int] | None = None) -> None:
         """Brush or eraser have already written this."""
@@ -280,57 +346,6 @@ class Document(Ledger):
         kept = {key: value for key, value in vars(record).items() if key in _FACTS}
         said = {"number": number, "new": new}
         self._push("renumber", said, edit=edit, named=[record], facts={new: kept})
-
-    def describe(
-        self, numbers: Iterable[int], *, kind: str | None = None, reviewed: bool | None = None
-    ) -> None:
-        """Set class or review of objects."""
-        said = {"kind": kind, "reviewed": reviewed}
-        changes = {key: value for key, value in said.items() if value is not None}
-        records = self._records(numbers)
-        facts = {one.number: changes for one in records if one.changed(**changes) != one}
-        if facts:
-            chosen = [one.number for one in records]
-            kinds = with_kind(self.kinds, kind or "")
-            self._push("describe", {"numbers": chosen, **changes}, facts=facts, kinds=kinds)
-
-    def set_kind(self, name: str, colour: str = "") -> None:
-        """Have a class, or give it another colour.
-
-        Raises
-        ------
-        EditError
-            The colour is not written as ``#rrggbb``.
-        """
-        kinds = with_kind(self.kinds, name, colour)
-        if kinds != self.kinds:
-            self._push("classes", {"name": name, "colour": kinds[name]}, kinds=kinds)
-
-    def rename_kind(self, old: str, new: str) -> None:
-        """Give a class and all its objects another name.
-
-        Raises
-        ------
-        EditError
-            There is no such class, or the name is empty or taken.
-        """
-        said, facts = {"name": old, "new": new}, self._of_kind(old, new)
-        self._push("classes", said, kinds=renamed(self.kinds, old, new), facts=facts)
-
-    def remove_kind(self, name: str) -> None:
-        """Forget a class; its objects have none.
-
-        Raises
-        ------
-        EditError
-            There is no such class.
-        """
-        said, facts = {"name": name, "new": ""}, self._of_kind(name, "")
-        self._push("classes", said, kinds=without(self.kinds, name), facts=facts)
-
-    def _of_kind(self, old: str, new: str) -> dict[int, dict[str, str]]:
-        """Facts of the objects of a class that get another."""
-        return {n: {"kind": new} for n, record in self.objects.items() if record.kind == old}
 
     def at(self, position: Position) -> int:
         """The label at a position in pixels; 0 outside."""

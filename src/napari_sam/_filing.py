@@ -20,7 +20,7 @@ from napari_sam._formats.files import format_of, read, write
 from napari_sam._formats.object_set import Facts, ObjectSet
 from napari_sam._journal import Source
 from napari_sam._kinds import Kinds, with_kind
-from napari_sam._label_edit import LabelImage
+from napari_sam._label_edit import LabelImage, distinct
 from napari_sam._operations import Drawing
 from napari_sam._orders import Order, Prepared, prepare
 from napari_sam._session import Session
@@ -318,7 +318,10 @@ def load(request: LoadRequest) -> Generator[Progress, None, Loaded]:
         raise ImageError(f"{request.path} has labels above {largest}, the most of this layer.")
     drawing = Drawing((0,) * objects.labels.ndim, objects.labels)
     order = Order(drawing, request.before, numbers, request.first, request.overwrite)
-    return Loaded(request, objects, prepare(order))
+    prepared = prepare(order)
+    seen = set(distinct(objects.labels.ravel())[0].tolist())
+    hidden = {number: numbers[number] for number in objects.covered if number not in seen}
+    return Loaded(request, objects, replace(prepared, numbers={**prepared.numbers, **hidden}))
 
 
 def _free_numbers(numbers: list[int], request: LoadRequest) -> dict[int, int]:

@@ -51,6 +51,8 @@ class Journal:
         The file; None: a new one in the folder of the source, made at the first line.
     on_failure
         Told once, in words, when the disk takes no more lines: the work goes on without them.
+    chosen
+        A folder for many images, instead of the one beside the image.
     """
 
     source: Source
@@ -58,6 +60,7 @@ class Journal:
     lines: int = 0
     on_failure: Callable[[str], None] | None = None
     failed: bool = False
+    chosen: Path | None = None
     labels: LabelImage | None = field(default=None, repr=False)  # whose changes it has
     _file: IO[bytes] | None = field(default=None, repr=False)
     _lock: FileLock | None = field(default=None, repr=False)
@@ -162,7 +165,7 @@ class Journal:
             raise
 
     def _begin(self) -> None:
-        path = self.path or _free_name(self.source.folder())
+        path = self.path or _free_name(self.source.folder(self.chosen))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._take(path)
         self.path = path

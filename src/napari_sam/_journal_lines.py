@@ -167,12 +167,13 @@ def _do(document: Document, labels: LabelImage, record: Mapping[str, Any]) -> No
             raise ValueError(f"nothing is called {other!r}")
 
 
-def newest(source: Source) -> Lines | None:
+def newest(source: Source, chosen: Path | None = None) -> Lines | None:
     """The journal of an image that was written last, if it says anything and nobody is at it.
 
-    One with kept objects goes before those with nothing but prompts.
+    One with kept objects goes before those with nothing but prompts. Looked at are all folders
+    where it may lie; ``chosen``: the user's folder for many images.
     """
-    paths = [path for folder in source.folders() for path in folder.glob(f"*{SUFFIX}")]
+    paths = [path for folder in source.folders(chosen) for path in folder.glob(f"*{SUFFIX}")]
     draft = None
     for path in sorted(paths, key=lambda path: path.name, reverse=True):
         try:

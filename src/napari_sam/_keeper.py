@@ -31,7 +31,8 @@ class Keeper:
     """
 
     offer_changed = Signal()
-    look_requested = Signal(object)  # Source
+    place_changed = Signal()
+    look_requested = Signal(object, object)  # Source, Path or None
     restore_requested = Signal(object)  # Lines
     sync_requested = Signal(object)  # Journal
 
@@ -45,6 +46,7 @@ class Keeper:
         session.objects_changed.connect(self._on_change)
         session.prompts_changed.connect(self._on_change)
         session.source_changed.connect(self._on_source)
+        session.projects_changed.connect(self._on_projects)
         self._on_document(session.document)
 
     @property
@@ -55,7 +57,9 @@ class Keeper:
 
     def _on_document(self, document: Document) -> None:
         if document.recorder is None:
-            document.recorder = Journal(self._source, on_failure=self.session.say)
+            document.recorder = Journal(
+                self._source, on_failure=self.session.say, chosen=self.session.projects
+            )
             self._journals.append(document.recorder)
 
     def _on_labels(self) -> None:
@@ -70,6 +74,8 @@ class Keeper:
         journal = self.journal
         if journal is not None and journal.lines:
             self.sync_requested.emit(journal)
+            if journal.lines == 1:
+                self.place_changed.emit()
 
     # --- what was left -----------------------------------------------------------------------
 
@@ -81,7 +87,30 @@ class Keeper:
             journal.source = source
         self._let_go()
         self._offer(None)
-        self.look_requested.emit(source)
+        self.look_requested.emit(source, self.session.projects)
+        self.place_changed.emit()
+
+    def _on_projects(self) -> None:
+        """Journals belong elsewhere from now on; one that is begun stays where it is."""
+        for journal in self._journals:
+            if not journal.lines:
+                journal.chosen = self.session.projects
+        chosen = self.session.projects
+        begun = self.journal is not None and self.journal.lines > 0
+        if self.session.image is not None:
+            where = "beside the image" if chosen is None else f"to {chosen}"
+            self.session.say(f"Journals go {where}{', from the next image on' * begun}.")
+            if not begun:
+                self.look_requested.emit(self._source, chosen)
+        self.place_changed.emit()
+
+    @property
+    def folder(self) -> Path:
+        """Where the journal of this image is, or will be."""
+        journal = self.journal
+        if journal is not None and journal.path is not None:
+            return journal.path.parent
+        return self._source.folder(self.session.projects)
 
     def _let_go(self) -> None:
         """Close the journals of what is not worked on any more: it can be restored from now on."""
@@ -90,10 +119,6 @@ class Keeper:
         for journal in [one for one in self._journals if id(one) not in in_use]:
             journal.close()
             self._journals.remove(journal)
-
-    def folder_of(self, path: Path) -> Path:
-        """Where journals of an image file are."""
-        return Source(path.name, str(path)).folder()
 
     def found(self, answer: tuple[Source, Lines | None]) -> None:
         """What an earlier sitting has left of an image, if anything."""
@@ -159,10 +184,12 @@ class Keeper:
             self.offer_changed.emit()
 
 
-def look(source: Source) -> Generator[Progress, None, tuple[Source, Lines | None]]:
-    """Look for a journal of an image. A job."""
+def look(
+    source: Source, chosen: Path | None = None
+) -> Generator[Progress, None, tuple[Source, Lines | None]]:
+    """Look for a journal of an image; ``chosen``: also in this folder for many images. A job."""
     yield Progress(0, 0, "Looking for earlier work ...")
-    return source, newest(source)
+    return source, newest(source, chosen)
 
 
 def bring_back(lines: Lines) -> Generator[Progress, None, tuple[Lines, Document]]:

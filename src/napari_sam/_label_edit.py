@@ -5,10 +5,10 @@ and a packed bit a pixel for each pair of labels, never a whole array.
 """
 
 import base64
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,6 +81,13 @@ class Change:
         pairs = zip(self.offset, self.shape, strict=True)
         return tuple(slice(start, start + length) for start, length in pairs)
 
+    def region_from(self, start: Sequence[int]) -> Region:
+        """The bounding box, as seen from a pixel of the array."""
+        return tuple(
+            slice(first - begin, first - begin + length)
+            for first, begin, length in zip(self.offset, start, self.shape, strict=True)
+        )
+
     @property
     def mask(self) -> NDArray[np.bool_]:
         """Which pixels of the box."""
@@ -131,13 +138,10 @@ class LabelEdit:
         ):
             raise EditError(f"The change lies outside the labels, which have {shape} pixels.")
         values = labels.read(region)
-        old = values.copy()
+        start = tuple(part.start for part in region)
         for one in self.changes:
-            inner = tuple(
-                slice(part.start - whole.start, part.stop - whole.start)
-                for part, whole in zip(one.region, region, strict=True)
-            )
-            values[inner][one.mask & (old[inner] == one.before)] = one.after
+            part = values[one.region_from(start)]
+            np.copyto(part, values.dtype.type(one.after), where=one.mask & (part == one.before))
         labels.write(region, values)
 
 
@@ -196,17 +200,19 @@ def pack_bits(mask: NDArray[np.bool_]) -> bytes:
 def unpack_bits(bits: bytes, shape: Sequence[int]) -> NDArray[np.bool_]:
     """What :func:`pack_bits` was given."""
     packed = np.frombuffer(zlib.decompress(bits), np.uint8)
-    return np.unpackbits(packed, count=int(np.prod(shape))).view(bool).reshape(shape)
+    return np.unpackbits(packed, count=math.prod(shape)).view(bool).reshape(shape)
 
 
 def enclosing(regions: Iterable[Region]) -> Region:
-    """The smallest region that holds all of these."""
+    """The smallest region that holds all of these; there must be one."""
+    axes = zip(*regions, strict=True)
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in axes)
 
-    def both(one: Region, other: Region) -> Region:
-        pairs = zip(one, other, strict=True)
-        return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs)
 
-    return reduce(both, regions)
+def inside(part: Region, whole: Region) -> Region:
+    """A region in pixels of a larger one that holds it."""
+    pairs = zip(part, whole, strict=True)
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def edit_to_json(edit: LabelEdit) -> list[list[Any]]:

@@ -14,6 +14,7 @@ from napari_sam._history import STEPS_KEPT, Draft, History, Step
 from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._prompt_set import PromptSet
+from napari_sam._survey import survey as objects_in
 from napari_sam.errors import EditError
 
 Facts = Mapping[int, Mapping[str, Any]]  # number -> what its record says from now on
@@ -65,7 +66,7 @@ class Ledger:
         """Draw on these labels; objects that are there already are listed."""
         self.labels = labels
         if survey:
-            self.objects = operations.survey(labels, self._axes())
+            self.objects = objects_in(labels, self._axes())
 
     # --- undo --------------------------------------------------------------------------------
 
@@ -128,7 +129,8 @@ class Ledger:
         """Do something: write the pixels, set the records, remember, tell.
 
         ``named`` are looked at, whether the edit touches them or not; ``written``: the pixels are
-        there already.
+        there already. What nobody sees any more is gone, unless ``facts`` say that it lies beneath
+        others.
         """
         self.version += 1
         edit = edit or LabelEdit()
@@ -137,8 +139,11 @@ class Ledger:
         records = self._measured(edit, named, axes)
         for number, fact in (facts or {}).items():
             record = records.get(number, self.objects.get(number))
+            if record is None and fact.get("covered") is not None:
+                record = self.objects.get(number) or _unknown(number, axes or self._axes())
+                record = replace(record, area=0)
             if record is not None:
-                records[number] = record.changed(**fact)
+                records[number] = _placed(record.changed(**fact))
         before = {number: self.objects.get(number) for number in records}
         self._set(records)
         drafts = (self.draft, self._still_open(draft or self.draft))
@@ -186,3 +191,14 @@ class Ledger:
         if not records:
             raise EditError("Select an object first: key S over it, or a row of the table.")
         return records
+
+
+def _unknown(number: int, axes: tuple[int, int]) -> ObjectRecord:
+    return ObjectRecord(number, 0, (), axes)
+
+
+def _placed(record: ObjectRecord) -> ObjectRecord:
+    """An object that lies wholly beneath others is where these pixels are."""
+    if record.area or record.covered is None:
+        return record
+    return replace(record, region=tuple((part.start, part.stop) for part in record.covered.region))

@@ -4,8 +4,8 @@ Knows arrays and records; writes nothing, remembers nothing. Shapes are changed 
 the two axes of the plane in which the object was made; islands are those of the whole object.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam._annotated import ObjectRecord
+from napari_sam._covered import Covered
 from napari_sam._label_edit import (
-    MOST_COUNTED,
     Change,
     LabelEdit,
     LabelImage,
@@ -22,6 +22,7 @@ from napari_sam._label_edit import (
     difference,
     distinct,
     enclosing,
+    inside,
 )
 from napari_sam.errors import EditError
 
@@ -34,11 +35,13 @@ Position = tuple[float, ...]
 class Drawing:
     """Masks to be written: ``canvas`` has numbers 1 to n, its first pixel lies at ``offset``.
 
-    All axes of the labels; 0 is not drawn on.
+    All axes of the labels; 0 is not drawn on. ``among``: of a number its pixels on which others of
+    the drawing lie.
     """
 
     offset: tuple[int, ...]
     canvas: NDArray[Any]
+    among: Mapping[int, Covered] = field(default_factory=dict)
 
     @property
     def region(self) -> Region:
@@ -49,19 +52,25 @@ class Drawing:
     def on(self, region: Region) -> NDArray[Any]:
         """The canvas on a region that holds it."""
         whole = np.zeros([part.stop - part.start for part in region], self.canvas.dtype)
-        whole[_inside(self.region, region)] = self.canvas
+        whole[inside(self.region, region)] = self.canvas
         return whole
 
 
 def put_new(
-    labels: LabelImage, drawing: Drawing, first: int, *, overwrite: bool
+    labels: LabelImage,
+    drawing: Drawing,
+    first: int,
+    *,
+    overwrite: bool,
+    beneath: Collection[int] = (),
 ) -> tuple[LabelEdit, dict[int, int]]:
     """Write masks as new labels from ``first`` on, without gaps.
 
     Returns
     -------
     edit, numbers
-        ``numbers``: number in the drawing -> label. A mask with no free pixel gets none.
+        ``numbers``: number in the drawing -> label. A mask with no free pixel gets none, unless
+        it is one of ``beneath``: these may lie wholly under others.
 
     Raises
     ------
@@ -70,9 +79,9 @@ def put_new(
     """
     before = labels.read(drawing.region)
     free = drawing.canvas if overwrite else np.where(before == 0, drawing.canvas, 0)
-    found = [int(n) for n in distinct(free.ravel())[0] if n]
+    found = sorted({int(n) for n in distinct(free.ravel())[0] if n}.union(beneath))
     require_room(labels.largest, first + len(found) - 1)
-    new = np.zeros(int(drawing.canvas.max(initial=0)) + 1, before.dtype)
+    new = np.zeros(max([int(drawing.canvas.max(initial=0)), *found]) + 1, before.dtype)
     new[found] = np.arange(first, first + len(found))
     after = np.where(free != 0, new[free], before)
     return difference(before, after, drawing.offset), {
@@ -81,9 +90,15 @@ def put_new(
 
 
 def put_on(
-    labels: LabelImage, drawing: Drawing, target: ObjectRecord, mode: Mode, *, overwrite: bool
+    labels: LabelImage,
+    drawing: Drawing,
+    target: ObjectRecord,
+    mode: Mode,
+    *,
+    overwrite: bool,
+    beneath: bool = False,
 ) -> LabelEdit:
-    """Add to an object, subtract from it, or replace it."""
+    """Add to an object, subtract from it, or replace it; ``beneath``: it may be wholly hidden."""
     if mode not in get_args(Mode) or mode == "new":
         raise ValueError(f"mode is {mode!r}; it must be 'add', 'subtract' or 'replace'.")
     region = enclosing((drawing.region, target.slices))
@@ -96,7 +111,7 @@ def put_on(
         if mode == "replace":
             after[own] = 0
         after[drawn if overwrite else drawn & (after == 0)] = target.number
-    if not (after == target.number).any():
+    if not beneath and not (after == target.number).any():
         raise _nothing_left(target.number)
     return difference(before, after, _start(region))
 
@@ -177,7 +192,7 @@ def reshape(
     before = labels.read(region)
     after = before.copy()
     for record, pad in zip(records, pads, strict=True):
-        part = after[_inside(pad, region)]
+        part = after[inside(pad, region)]
         own = part == record.number
         wanted = _SHAPES[how](own, record.axes, amount)
         if not wanted.any():
@@ -216,7 +231,8 @@ def measure(
     found: dict[int, ObjectRecord | None] = {}
     for number in dict.fromkeys((*losses, *gains)):
         record, gained = known.get(number), gains.get(number, [])
-        regions = [one.region for one in gained] + ([] if record is None else [record.slices])
+        seen = [] if record is None or not record.area else [record.slices]
+        regions = [one.region for one in gained] + seen
         area = sum(one.count for one in gained) + (0 if record is None else record.area)
         region = enclosing(regions) if regions else None
         if number in losses and region is not None:
@@ -225,8 +241,10 @@ def measure(
             found[number] = None
             continue
         place = tuple((part.start, part.stop) for part in region)
-        made = record or ObjectRecord(number, area, place, axes)
-        found[number] = replace(made, area=area, region=place)
+        if record is None:
+            found[number] = ObjectRecord(number, area, place, axes)
+        else:
+            found[number] = replace(record, area=area, region=place)
     return found
 
 
@@ -240,45 +258,10 @@ def _look(
     mask = labels.read(region) == number
     for one in changes:
         both = _common(one.region, region)
-        changed = one.mask[_inside(both, one.region)]
-        mask[_inside(both, region)][changed] = one.after == number
+        changed = one.mask[inside(both, one.region)]
+        mask[inside(both, region)][changed] = one.after == number
     area = int(mask.sum())
     return area, _tight(mask, region) if area else None
-
-
-def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]:
-    """Records of all objects in an array, read plane by plane along its first axis."""
-    records: dict[int, ObjectRecord] = {}
-    shape = labels.shape
-    for index in range(shape[0] if len(shape) > 2 else 1):
-        first = slice(index, index + 1) if len(shape) > 2 else slice(0, shape[0])
-        values = labels.read((first, *(slice(0, n) for n in shape[1:])))
-        for name, count, place in _census(values):
-            if name == 0:
-                continue
-            here = (slice(first.start + place[0].start, first.start + place[0].stop), *place[1:])
-            old = records.get(name)
-            region = here if old is None else enclosing((here, old.slices))
-            records[name] = ObjectRecord(
-                name,
-                count + (0 if old is None else old.area),
-                tuple((part.start, part.stop) for part in region),
-                axes,
-            )
-    return records
-
-
-def _census(values: NDArray[Any]) -> Iterator[tuple[int, int, Region]]:
-    """Label, pixels and bounding box of all objects in an array."""
-    names: NDArray[Any] | None = None
-    if int(values.max(initial=0)) > MOST_COUNTED or int(values.min(initial=0)) < 0:
-        names, inverse = np.unique(values, return_inverse=True)
-        values = inverse.reshape(values.shape) + 1
-    counts = np.bincount(values.ravel())
-    for index, place in enumerate(ndimage.find_objects(values.astype(np.int32)), start=1):
-        if place is not None:
-            name = index if names is None else int(names[index - 1])
-            yield name, int(counts[index]), place
 
 
 def _fill(mask: NDArray[np.bool_], axes: tuple[int, int], amount: int) -> NDArray[np.bool_]:
@@ -352,11 +335,6 @@ def _common(one: Region, other: Region) -> Region:
     """Where two regions overlap; of length 0 along axes on which they do not."""
     pairs = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)]
     return tuple(slice(start, max(start, stop)) for start, stop in pairs)
-
-
-def _inside(part: Region, whole: Region) -> Region:
-    pairs = zip(part, whole, strict=True)
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def _start(region: Region) -> tuple[int, ...]:

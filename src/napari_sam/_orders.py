@@ -57,7 +57,7 @@ class Prepared:
     edit
         The same, as a step keeps it.
     numbers
-        Number on the canvas -> label; a mask with no free pixel has none.
+        Number on the canvas -> label; a mask of which nothing is kept has none.
     covered
         Number on the canvas -> its pixels on which others lie, where overlaps are kept.
     """
@@ -82,6 +82,14 @@ def prepare(order: Order) -> Prepared:
     free = canvas if order.overwrite else np.where(before == 0, canvas, 0)
     names, ranks = distinct(free.ravel())
     found = [int(name) for name in names if name]
+    hidden = order.overlaps and not order.overwrite
+    below = beneath(before, order.drawing) if hidden else {}
+    covered = {
+        one: cover
+        for one in {*below, *order.among}
+        if (cover := both(below.get(one), order.among.get(one))) is not None
+    }
+    found = sorted({*found, *covered})
     if order.numbers is None:
         numbers = {name: order.first + index for index, name in enumerate(found)}
     else:
@@ -90,11 +98,4 @@ def prepare(order: Order) -> Prepared:
     table = np.array([numbers.get(int(name), 0) for name in names], before.dtype)
     after = np.where(free != 0, table[ranks].reshape(free.shape), before)
     edit = difference(before, after, order.drawing.offset)
-    hidden = order.overlaps and not order.overwrite
-    below = beneath(before, order.drawing) if hidden else {}
-    covered = {
-        one: cover
-        for one in {*below, *order.among}
-        if (cover := both(below.get(one), order.among.get(one))) is not None
-    }
     return Prepared(order.drawing.region, before, after, edit, numbers, covered)

@@ -69,25 +69,22 @@ def reveal(
     labels
         Before the edit.
     objects
-        Those that stay.
+        Those that stay; where several lie beneath, the lowest number comes to light.
 
     Returns
     -------
     edit, covered
         ``covered``: what objects that came to light still have beneath others.
     """
-    hidden = [one for one in objects if one.covered is not None]
+    staying = sorted(objects, key=lambda one: one.number)
+    hidden = [one for one in staying if one.covered is not None]
     if not hidden or not edit:
         return edit, {}
     region = edit.region
     before = labels.read(region)
     after = before.copy()
     for one in edit.changes:
-        inner = tuple(
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(one.region, region, strict=True)
-        )
-        after[inner][one.mask] = one.after
+        after[one.region_from([part.start for part in region])][one.mask] = one.after
     freed, left = (before != 0) & (after == 0), {}
     for record in hidden:
         assert record.covered is not None

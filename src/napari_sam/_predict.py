@@ -9,7 +9,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -121,6 +121,8 @@ class PredictRequest:
         A mask prompt for each object, not yet painted; or none.
     twice
         Whether the answer is fed back as mask prompt.
+    brief
+        Whether small objects go without a closer look: for what follows the mouse.
     """
 
     generation: int
@@ -131,6 +133,7 @@ class PredictRequest:
     note: str = ""
     sketches: tuple[Sketch, ...] = ()
     twice: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,6 +272,8 @@ def predict(
         embedding = predictor.encode(image, intensity=request.intensity)
         cache.put(key, embedding)
     yield Progress(3, STEPS, "Drawing the mask ...")
+    if request.brief:
+        embedding = replace(embedding, picture=None)
     prediction = ask(predictor, embedding, request.prompts, request.sketches, twice=request.twice)
     objects = cut_objects(prediction)
     best = int(prediction.best()[0]) if len(objects) == 1 else 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from napari_sam._review import Review
 from napari_sam._series import Series
@@ -33,6 +34,8 @@ class Preferences:
         Whether earlier work on an image of a series comes back without asking.
     series_labels
         Ending of the files in which labels of a series are saved; ``"none"``: in none.
+    projects
+        Folder for the journals of all images; empty: beside each image.
     """
 
     model: str = "tiny"
@@ -44,6 +47,7 @@ class Preferences:
     low_score: float = 0.7
     restore: bool = False
     series_labels: str = NO_FILE
+    projects: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,11 @@ def _series(here: Followers, wanted: Preferences) -> None:
     )
 
 
+def _projects(here: Followers, wanted: Preferences) -> None:
+    text = wanted.projects.strip()
+    here.session.set_projects(Path(text).expanduser() if text else None)
+
+
 _FOLLOW: dict[str, Callable[[Followers, Preferences], None]] = {
     "model": _model,
     "intensity": _intensity,
@@ -108,4 +117,5 @@ _FOLLOW: dict[str, Callable[[Followers, Preferences], None]] = {
     "low_score": _limits,
     "restore": _series,
     "series_labels": _series,
+    "projects": _projects,
 }

@@ -146,7 +146,12 @@ class Prompting(Workplace):
         self._hovered = self.generation
         self.requested.emit(
             PredictRequest(
-                self.generation, self.model, self.plane, self.intensity_value(), placed.prompts
+                self.generation,
+                self.model,
+                self.plane,
+                self.intensity_value(),
+                placed.prompts,
+                brief=True,
             )
         )
 

@@ -130,15 +130,13 @@ class _Shape:
 def _stroke(document: Document, step: Step) -> None:
     """Lay a brush stroke: it paints over whatever is there."""
     assert document.labels is not None
+    if not step.edit:
+        return
     region = step.edit.region
     before = document.labels.read(region)
     after = before.copy()
     for one in step.edit.changes:
-        inner = tuple(
-            slice(part.start - whole.start, part.stop - whole.start)
-            for part, whole in zip(one.region, region, strict=True)
-        )
-        after[inner][one.mask] = one.after
+        after[one.region_from([part.start for part in region])][one.mask] = one.after
     document.labels.write(region, after)
     document.stroke(difference(before, after, [part.start for part in region]))
 
@@ -184,4 +182,5 @@ _AGAIN: dict[str, Callable[[Document, Step], Any]] = {
     "describe": lambda document, step: document.describe(**step.details),
     "classes": _classes,
     "load": _load,
+    "propagate": _stroke,  # as it was: the stack is not asked again
 }

@@ -97,10 +97,6 @@ class Series:
         else:
             self.go(self.index + by)
 
-    def worked_on(self, path: Path) -> bool:
-        """Whether there is a journal of an image."""
-        return next(iter(self.keeper.folder_of(path).glob("*.jsonl")), None) is not None
-
     def close(self) -> None:
         """Disconnect everybody: the window is gone."""
         for signal in (self.changed, self.open_requested):

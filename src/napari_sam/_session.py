@@ -54,6 +54,7 @@ STEP_TITLES = {
     "describe": "class or review",
     "classes": "the change of classes",
     "load": "loading",
+    "propagate": "the propagation",
 }
 
 
@@ -224,8 +225,12 @@ class Session(Prompting):
             details={"each": self.each, "candidate": self.candidate, **self.provenance(plane)},
         )
         if not numbers:
-            return "Kept as label nothing: all of it is labelled already."
+            return (
+                "Nothing is kept: all of it is labelled already. Overwrite others or keep overlaps."
+            )
         what = ", ".join(map(str, numbers))
+        if not any(self.document.objects[n].area for n in numbers):
+            return f"Kept as label {what}, wholly beneath others."
         return (
             f"Label {what} is changed."
             if opened or self.mode != "new"
@@ -260,12 +265,17 @@ class Session(Prompting):
             return []
         patches = []
         for number in self.selection:
-            region = list(self.document.objects[number].slices)
+            record = self.document.objects[number]
+            region = list(record.whole)
             hidden = [axis for axis in range(len(region)) if axis not in plane.axes]
             if all(region[a].start <= plane.index[a] < region[a].stop for a in hidden):
                 for axis in hidden:
                     region[axis] = slice(plane.index[axis], plane.index[axis] + 1)
-                mask = np.squeeze(labels.read(tuple(region)), tuple(hidden)) == number
+                values = labels.read(tuple(region))
+                mask = values == number
+                if record.covered is not None:
+                    mask |= record.covered.on(tuple(region)) & (values != 0)
+                mask = np.squeeze(mask, tuple(hidden))
                 y, x = (region[axis].start for axis in plane.axes)
                 patches.append(MaskPatch((y, x), mask, 0.0))
         return patches

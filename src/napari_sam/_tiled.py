@@ -72,13 +72,13 @@ class TilePool:
         settings = setup.settings
         kept = settings.keep and setup.source.in_file
         folder = setup.source.folder / f"embeddings-{setup.model.name}" if kept else None
-        made = Embedder(job, folder, dtype=settings.dtype)
+        made = Embedder(job, folder, dtype=settings.dtype, closer=True)
         if folder is not None:
             try:
                 made.store  # noqa: B018  (opens it)
             except StoreMismatchError:  # other tiles or intensities have that name already
                 other = folder.with_name(f"{folder.name}-{job.digest({'dtype': settings.dtype})}")
-                return Embedder(job, other, dtype=settings.dtype)
+                return Embedder(job, other, dtype=settings.dtype, closer=True)
         return made
 
 

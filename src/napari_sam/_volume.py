@@ -4,7 +4,6 @@ Panel and layers talk to this state; it talks to the session (plane, model, mess
 are called in the window's thread.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from psygnal import Signal
 
 from napari_sam._bulk import Bulk
 from napari_sam._everything import Everything
+from napari_sam._pace import Pace
 from napari_sam._predict import Plane
 from napari_sam._session import Session
 from napari_sam._volume_source import TileSettings, TileSetup, VolumeSource
@@ -145,7 +145,7 @@ class Volume:
         self.kept_in = ""  # folder of the labels that are drawn on
         self.view: Callable[[], Region | None] = lambda: None
         self.find_source: Callable[[], VolumeSource | None] = lambda: self.source
-        self._started, self._first = 0.0, 0
+        self._pace = Pace()
         session.model_changed.connect(self.changed.emit)
 
     # --- what is worked on -------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Volume:
             session.say(ZOOM_IN)
             return
         chosen = self.everything.settings
-        self._started, self._first = 0.0, 0
+        self._pace.begin()
         self.task_requested.emit(
             TileTask(task, scope, setup, session.plane, region, chosen.params,
                      chosen.least_area, self.name)
@@ -250,20 +250,16 @@ class Volume:
     def set_job(self, *, busy: bool, progress: Progress | None = None) -> None:
         """What the worker reports."""
         if not busy:
-            self._started = 0.0
-        elif progress is not None and progress.total and not self._started:
-            self._started, self._first = time.monotonic(), progress.done
+            self._pace.begin()
+        elif progress is not None:
+            self._pace.note(progress)
         self.busy, self.progress = busy, progress if busy else None
         self.progressed.emit()
 
     @property
     def time_left(self) -> float | None:
         """Seconds that the job still needs, as far as can be told."""
-        progress = self.progress
-        if progress is None or not self._started or progress.done <= self._first:
-            return None
-        passed = time.monotonic() - self._started
-        return passed / (progress.done - self._first) * (progress.total - progress.done)
+        return self._pace.left
 
     def accept_part(self, found: Found) -> None:
         """Objects of a part of the plane: new labels, as one step."""
@@ -301,13 +297,6 @@ class Volume:
         for name, value in vars(type(self)).items():
             if isinstance(value, Signal):
                 getattr(self, name).disconnect()
-
-
-def span(seconds: float) -> str:
-    """A time for people: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def edges(starts: Sequence[int], end: int, factor: float) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,29 +14,38 @@ from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
 from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
 from napari_sam._filing import Filing, LoadRequest, SaveRequest, load, save
+from napari_sam._finetune import Finetune
 from napari_sam._jobs import LatestJob
 from napari_sam._journal import Journal, Lines, Source
 from napari_sam._keeper import Keeper, bring_back, look, sync
 from napari_sam._layers.binding import Binding
 from napari_sam._layers.candidates import CandidateLayer
 from napari_sam._layers.colours import ClassColours
+from napari_sam._layers.finetune import FinetuneLayers
 from napari_sam._layers.output import space_of
+from napari_sam._layers.propagating import PropagatingLayers
 from napari_sam._layers.review import ReviewKeys
 from napari_sam._layers.series import SeriesLayers
 from napari_sam._layers.settings import Settings
+from napari_sam._layers.tracks import TrackLayers
 from napari_sam._layers.volume import VolumeLayers
+from napari_sam._long_jobs import LongJobs
 from napari_sam._panels.everything import EverythingPanel
 from napari_sam._panels.files import FilesPanel
+from napari_sam._panels.finetune import FinetunePanel
 from napari_sam._panels.image import ImagePanel
 from napari_sam._panels.job import JobPanel
+from napari_sam._panels.journal import JournalPanel
 from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
 from napari_sam._panels.objects import ObjectsPanel
 from napari_sam._panels.prompt import PromptPanel
+from napari_sam._panels.propagate import PropagatePanel
 from napari_sam._panels.restore import RestorePanel
-from napari_sam._panels.rows import column
+from napari_sam._panels.rows import column, scrolled
 from napari_sam._panels.series import SeriesPanel
+from napari_sam._panels.tracks import TracksPanel
 from napari_sam._panels.volume import VolumePanel
 from napari_sam._predict import (
     EmbeddingCache,
@@ -47,10 +57,12 @@ from napari_sam._predict import (
     predictors,
 )
 from napari_sam._preferences import Followers, Preferences
+from napari_sam._propagating import Propagating
 from napari_sam._review import Review
 from napari_sam._series import Series
 from napari_sam._session import Session
 from napari_sam._sweep import ChooseRequest, SweepRequest, choose, sweep
+from napari_sam._tracks import Tracks
 from napari_sam._volume import Volume
 from napari_sam._volume_jobs import VolumeJobs
 from napari_sam.core.intensity import Intensity, to_picture
@@ -93,6 +105,9 @@ class SegmentAnything(QWidget):
         self.review = Review(self.session)
         self.keeper = Keeper(self.session)
         self.volume = Volume(self.session, self.everything, self.bulk)
+        self.finetune = Finetune(self.session)
+        self.propagating = Propagating(self.session)
+        self.tracks = Tracks(self.session)
         self.filing = Filing(self.session, space_of)
         self.series = Series(self.keeper, self.filing)
         self._followers = Followers(self.session, self.review, self.series)
@@ -106,14 +121,19 @@ class SegmentAnything(QWidget):
         self.looks, self.restores, self.syncs = (LatestJob(self) for _ in range(3))
         self.volume_jobs = VolumeJobs(self.volume, self.clicks, self._load, self)
         self.saves, self.loads, self.keeps = (LatestJob(self) for _ in range(3))
+        self.long_jobs = LongJobs(self.propagating, self.tracks, self.finetune, self._load, self)
         self._connect()
         self._connect_everything()
         self._connect_keeper()
         self._connect_filing()
-        self._binding = Binding(viewer, self.session, later=partial(QTimer.singleShot, 0))
+        later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
+        self._binding = Binding(viewer, self.session, later=later)
         self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
+        self._finetune_layers = FinetuneLayers(viewer, self._binding, self.finetune)
+        self._track_layers = TrackLayers(viewer, self._binding, self.tracks)
+        self._propagating_layers = PropagatingLayers(viewer, self._binding, self.propagating)
         self._class_colours = ClassColours(self.review)
         self._series_layers = SeriesLayers(viewer, self._binding, self.series)
         # The C++ side is gone by then: neither panels nor viewer may be touched.
@@ -122,6 +142,9 @@ class SegmentAnything(QWidget):
             self.series,
             self.keeper,
             self.filing,
+            self.finetune,
+            self.propagating,
+            self.tracks,
             self.session,
             self.everything,
             self.bulk,
@@ -135,7 +158,8 @@ class SegmentAnything(QWidget):
 
     @property
     def _jobs(self) -> tuple[LatestJob, ...]:
-        return (*self._heard, self.looks, self.syncs, *self.volume_jobs.all)
+        own = (self.looks, self.syncs, *self.long_jobs.all, *self.volume_jobs.all)
+        return (*self._heard, *own)
 
     @property
     def _heard(self) -> tuple[LatestJob, ...]:
@@ -161,6 +185,9 @@ class SegmentAnything(QWidget):
         self._settings.close()
         self._binding.close()
         self.volume.close()
+        self.finetune.close()
+        self.propagating.close()
+        self.tracks.close()
         self.keeper.close()
         self.series.close()
         self.filing.close()
@@ -190,6 +217,7 @@ class SegmentAnything(QWidget):
         self.restore_panel = RestorePanel(self.keeper)
         self.files_panel = FilesPanel(self.filing)
         self.series_panel = SeriesPanel(self.series)
+        self.journal_panel = JournalPanel(self.keeper)
         self.setMinimumWidth(LEAST_WIDTH)
         self.tabs = QTabWidget()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
@@ -197,7 +225,14 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.objects_panel, "Objects")
         self.volume_panel = VolumePanel(self.volume)
         self.tabs.addTab(self.volume_panel, "Volume")
-        self.tabs.addTab(column(self.files_panel, self.series_panel), "Files")
+        self.propagate_panel = PropagatePanel(self.propagating)
+        self.tracks_panel = TracksPanel(self.tracks)
+        self.stack_tab = scrolled(column(self.propagate_panel, self.tracks_panel))
+        self.tabs.addTab(self.stack_tab, "3D / time")
+        self.finetune_panel = FinetunePanel(self.finetune)
+        self.finetune_tab = scrolled(self.finetune_panel)
+        self.tabs.addTab(self.finetune_tab, "Fine-tune")
+        self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
@@ -261,8 +296,8 @@ class SegmentAnything(QWidget):
     def _on_load(self, request: LoadRequest) -> None:
         self.loads.submit(partial(load, request))
 
-    def _on_look(self, source: Source) -> None:
-        self.looks.submit(partial(look, source))
+    def _on_look(self, source: Source, chosen: Path | None) -> None:
+        self.looks.submit(partial(look, source, chosen))
 
     def _on_restore(self, lines: Lines) -> None:
         self.restores.submit(partial(bring_back, lines))

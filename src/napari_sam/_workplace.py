@@ -4,12 +4,14 @@ The part of a session that knows no prompts and no masks. No Qt, no napari.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from psygnal import Signal
 
 from napari_sam._journal import Source
 from napari_sam._predict import ModelChoice, Plane
+from napari_sam._source import can_take_journals
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.registry import ModelSpec, get_spec
 from napari_sam.core.weights import find
@@ -33,6 +35,7 @@ class Workplace:
 
     layers_changed = Signal()
     source_changed = Signal(object)  # Source
+    projects_changed = Signal()
     model_changed = Signal()
     intensity_changed = Signal()
     channels_changed = Signal()
@@ -45,6 +48,7 @@ class Workplace:
     def __init__(self, model: ModelChoice | None = None, *, weights_needed: bool = True) -> None:
         self.images: tuple[LayerRef, ...] = ()
         self.outputs: tuple[LayerRef, ...] = ()
+        self.projects: Path | None = None  # the user's folder for journals; None: beside the image
         self.image: str | None = None
         self.output: str | None = None
         self.model = model or ModelChoice()
@@ -103,6 +107,16 @@ class Workplace:
     def set_source(self, source: Source) -> None:
         """The image that is worked on, as a journal knows it."""
         self.source_changed.emit(source)
+
+    def set_projects(self, folder: Path | None) -> None:
+        """Keep journals in this folder, or beside the image (None)."""
+        usable = folder is None or can_take_journals(folder)
+        wanted = folder if usable else None
+        if wanted != self.projects:
+            self.projects = wanted
+            self.projects_changed.emit()
+        if not usable:
+            self.say(f"{folder} is no folder that can be written: journals go beside the image.")
 
     # --- model and intensity -----------------------------------------------------------------
 

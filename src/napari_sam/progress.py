@@ -26,7 +26,7 @@ class Progress:
     message: str = ""
 
 
-def finish(job: Generator[Progress, None, _T]) -> _T:
+def finish(job: Generator[object, None, _T]) -> _T:
     """Run a job to its end, unwatched; its result."""
     while True:
         try:

@@ -10,10 +10,11 @@ import torch
 from napari_sam.core.architecture import MicroConfig, SamConfig, ViTConfig
 from napari_sam.core.modeling.micro import MicroSam
 from napari_sam.evaluation.datasets import Sample
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.distributed import join_ranks, leave_ranks
 from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
-from napari_sam.training.params import CropShape, TrainParams
+from napari_sam.training.params import TrainParams
 
 SMALL = MicroConfig(
     stage_dims=(8, 16, 16),

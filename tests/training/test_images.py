@@ -12,10 +12,11 @@ from napari_sam.errors import ImageError, TrainingError
 from napari_sam.progress import finish
 from napari_sam.training import commands
 from napari_sam.training.bundle import read_bundle, write_bundle
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.crops import choose_objects, paste_objects
 from napari_sam.training.dataset import LabelledCrops
 from napari_sam.training.images import TrainingImages, read_labelled
-from napari_sam.training.params import CropShape, TrainParams
+from napari_sam.training.params import TrainParams
 from tests.training.small import drawn_sample
 from tests.volume.images import write_ome_zarr
 

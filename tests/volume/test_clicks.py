@@ -1,6 +1,7 @@
 """Clicks in tiles: which tile is asked, what is looked at again, and that nothing is cut."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from napari_sam.errors import PromptError
 from napari_sam.progress import finish
 from napari_sam.volume.clicks import solve
 from napari_sam.volume.crops import Extent, central_tile, crop_around, extent_of, is_cut
-from napari_sam.volume.embedder import Embedder
+from napari_sam.volume.embedder import Embedder, as_size
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.part import segment_part
@@ -173,6 +174,36 @@ def test_embeddings_of_clicks_are_kept_for_the_next_day_and_for_automatic_work(
     finish(solve(tomorrow, (0, 1), click((150, 350)), multimask=True))
     assert not model.seen
     assert tomorrow.done_on((0, 1)).sum() == 1 and not tomorrow.done_on((0, 0)).any()
+
+
+class Pictured(Greys):
+    """One that could look closer at small objects."""
+
+    def encode(self, image: np.ndarray, *, intensity: str = "percentile") -> ImageEmbedding:
+        return self.with_picture(super().encode(image, intensity=intensity), image)
+
+    def with_picture(self, embedding: ImageEmbedding, picture: np.ndarray) -> ImageEmbedding:
+        return replace(embedding, picture=np.asarray(picture))
+
+
+def test_a_tile_just_looked_at_answers_as_one_from_the_store(tmp_path: Path) -> None:
+    data, pictures = drawn((150, 350, 20)), []
+    for path in (None, tmp_path / "store", tmp_path / "store"):  # in memory, made, read again
+        plain = embedder(data, path, model=Pictured())
+        tile = plain.grid.holding((0, 1), (150, 350))
+        closer = embedder(data, path, model=Pictured(), closer=True)
+        pictures.append(closer.tile(tile).picture)
+        assert plain.tile(tile).picture is None  # no store keeps it
+    for picture in pictures:
+        np.testing.assert_array_equal(picture[..., 0], data[(1, *tile.read)])
+
+
+def test_only_what_is_seen_in_its_own_pixels_is_looked_at_closer() -> None:
+    closer = embedder(drawn((150, 350, 20)), model=Pictured(), closer=True)
+    near = closer.crop((0, 1), (slice(100, 200), slice(300, 400)))
+    far = closer.crop((0, 1), (slice(0, 400), slice(0, 600)))
+    assert near.picture.shape == (100, 100, 3) and far.picture is None
+    assert as_size(near, (100, 100)) is near and as_size(near, (200, 200)).picture is None
 
 
 def test_memory_is_bounded_and_what_was_used_last_stays() -> None:

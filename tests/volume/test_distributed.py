@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from napari_sam.core.params import AutomaticParams
-from napari_sam.errors import ClusterError, ImageError, WeightsError
+from napari_sam.errors import ClusterError, ImageError, StoreError, WeightsError
 from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
+from napari_sam.volume.link import LinkParams
 from napari_sam.volume.pipelines import VolumeJob, segment_volume, stitch_volume
+from napari_sam.volume.run import run
+from napari_sam.volume.stitching import _find
 from napari_sam.volume.store import TileStore
 from napari_sam.volume.tiles import Tile
 from tests.volume.fakes import Greys, cells
@@ -75,7 +78,8 @@ def whole(path: Path, folder: Path, model: Greys | None = None, **kwargs: object
             job, folder / "tiles", params=PARAMS, embeddings=folder / "embeddings", **kwargs
         )
     )
-    finish(stitch_volume(store, job.image, folder / "labels.zarr", "cells"))
+    runner = kwargs.get("runner", run)
+    finish(stitch_volume(store, job.image, folder / "labels.zarr", "cells", runner=runner))
     return left_behind(folder)
 
 
@@ -97,6 +101,66 @@ def test_a_worker_that_dies_in_mid_tile_loses_nothing(
     (marks / "0").touch()
     assert whole(data, tmp_path / "many", Deadly(marks=str(marks)), runner=workers) == expected
     assert not list(marks.iterdir())  # one did die
+
+
+@dataclass(frozen=True)
+class Dying:
+    """Workers of whom one dies in each round of stitching that has a mark."""
+
+    workers: ClusterRunner
+    marks: Path
+
+    def spread(self, function, calls, *, keep=False):
+        marked = ((str(self.marks / function.__name__), function, *call) for call in calls)
+        return self.workers.spread(dies_once, marked, keep=keep)
+
+
+def dies_once(mark: str, function, *arguments):
+    try:
+        Path(mark).unlink()
+    except FileNotFoundError:
+        return function(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+@pytest.mark.parametrize(
+    "rounds",
+    [["_write"], pytest.param(["_find", "_measure", "_write"], marks=pytest.mark.kill)],
+)
+def test_workers_stitch_the_same_bytes_whoever_dies(
+    data: Path,
+    workers: ClusterRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rounds: list[str],
+) -> None:
+    monkeypatch.setattr("napari_sam.volume.stitching.SLAB", 1)
+    job = volume_job(data)
+    store = finish(segment_volume(job, tmp_path / "tiles", params=PARAMS))
+    links = LinkParams(gap=1)
+    finish(stitch_volume(store, job.image, tmp_path / "serial", "a", params=links))
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    for name in rounds:
+        (marks / name).touch()
+    dying = Dying(workers, marks)
+    stitching = stitch_volume(store, job.image, tmp_path / "many", "a", params=links, runner=dying)
+    steps = list(stitching)
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert steps[-1].done == steps[-1].total == 9
+    assert not list(marks.iterdir())  # one did die
+    assert left_behind(tmp_path / "many") == left_behind(tmp_path / "serial")
+    assert not list((tmp_path / "tiles").glob("claims/plane-*"))
+
+
+def test_what_a_worker_cannot_stitch_is_said(
+    data: Path, workers: ClusterRunner, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"does not see .*gone"):
+        list(workers.spread(_find, [(str(tmp_path / "gone"), 0)]))
+    with pytest.raises(ClusterError, match="a worker cannot work: ZeroDivisionError"):
+        list(workers.spread(divmod, [(1, 1), (1, 0)]))
 
 
 def test_what_cannot_be_done_on_a_worker_is_said(

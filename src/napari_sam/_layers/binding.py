@@ -29,7 +29,6 @@ OUTPUT_KEYS = (
     "PageUp",
     "PageDown",
 )  # on a layer of the user's
-Later = Callable[[Callable[[], None]], None]
 
 
 class Binding:
@@ -43,7 +42,7 @@ class Binding:
         Calls a function after the present event; the dock gives a zero timer.
     """
 
-    def __init__(self, viewer: ViewerModel, session: Session, *, later: Later) -> None:
+    def __init__(self, viewer: ViewerModel, session: Session, *, later: output.Later) -> None:
         self._viewer = viewer
         self._session = session
         self._later = later
@@ -330,6 +329,7 @@ class Binding:
                 highest=highest,
                 on_stroke=lambda edit: self._on_stroke(token, edit),
                 on_replaced=lambda: self._session.forget(token),
+                later=self._later,
             )
             layer.bind_key("Control-Z", lambda _: self._session.undo(), overwrite=True)
             layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)

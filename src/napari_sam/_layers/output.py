@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from numpy.typing import NDArray
 
 from napari_sam._chunked_labels import empty_array
-from napari_sam._label_edit import LabelEdit, Region, difference, enclosing
+from napari_sam._label_edit import LabelEdit, Region, difference, enclosing, inside
 from napari_sam._layers.planes import same_grid, same_space, shape_of
 from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, open_stored
 from napari_sam.errors import ImageError
@@ -16,6 +16,7 @@ from napari_sam.errors import ImageError
 SCANNED_EACH_TIME = 1 << 26  # pixels
 LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
 FEW_PIXELS = 1 << 17  # that are written as napari's tools do it
+Later = Callable[[Callable[[], None]], None]
 
 
 def make_output(image: Image) -> Labels:
@@ -34,6 +35,7 @@ def open_labels(
     highest: int | None = None,
     on_stroke: Callable[[LabelEdit], None] | None = None,
     on_replaced: Callable[[], None] | None = None,
+    later: Later = lambda act: act(),
 ) -> "OutputLabels":
     """What is drawn on: labels on disk, or the layer itself (see :class:`LayerLabels`).
 
@@ -44,7 +46,9 @@ def open_labels(
     """
     if is_stored(layer):
         return open_stored(layer)
-    return LayerLabels(layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced)
+    return LayerLabels(
+        layer, highest=highest, on_stroke=on_stroke, on_replaced=on_replaced, later=later
+    )
 
 
 class LayerLabels:
@@ -60,6 +64,8 @@ class LayerLabels:
         Called with what brush, eraser, bucket or another array of the same shape have changed.
     on_replaced
         Called when the layer has got an array of another shape, or one too large to compare.
+    later
+        Calls a function after the present event: the window draws many pixels then.
     """
 
     def __init__(
@@ -69,8 +75,10 @@ class LayerLabels:
         highest: int | None = None,
         on_stroke: Callable[[LabelEdit], None] | None = None,
         on_replaced: Callable[[], None] | None = None,
+        later: Later = lambda act: act(),
     ) -> None:
         self.layer = layer
+        self._later, self._outdated = later, False
         self._data = layer.data
         self._on_replaced = on_replaced
         self._highest = highest
@@ -128,6 +136,12 @@ class LayerLabels:
         """Past napari's own history, which would keep the place of every pixel: 8 times slower."""
         self.layer.data[region] = values
         self._note(int(values.max()))
+        if not self._outdated:
+            self._outdated = True
+            self._later(self._draw)
+
+    def _draw(self) -> None:
+        self._outdated = False
         self.layer.refresh(extent=False, highlight=False)
 
     def _write_few(self, region: Region, values: NDArray[Any], places: Any) -> None:
@@ -180,9 +194,9 @@ def stroke_edit(data: Any, atoms: Sequence[Any]) -> LabelEdit:
     before = np.array(data[region])
     after = before.copy()
     for where, places, old, _ in reversed(parts):
-        before[_from(where, region)][places] = old
+        before[inside(where, region)][places] = old
     for where, places, _, new in parts:
-        after[_from(where, region)][places] = new
+        after[inside(where, region)][places] = new
     return difference(before, after, [part.start for part in region])
 
 
@@ -196,11 +210,6 @@ def _part(atom: Any) -> tuple[Region, Any, Any, Any]:
     region = tuple(slice(int(i.min()), int(i.max()) + 1) for i in indices)
     places = tuple(i - part.start for i, part in zip(indices, region, strict=True))
     return region, places, old, new
-
-
-def _from(part: Region, whole: Region) -> Region:
-    pairs = zip(part, whole, strict=True)
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
 
 
 def space_of(labels: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def current_plane(viewer: ViewerModel, image: Image, revision: int = 0) -> Plane
         return "The view is 3D. Press the 2D/3D button below the layer list to draw prompts."
     skipped = viewer.dims.ndim - image.ndim
     axes = sorted(axis - skipped for axis in viewer.dims.displayed)
-    if axes[0] < 0:
+    if skipped < 0 or axes[0] < 0:  # fewer axes than the image: it is being removed
         return f"{image.name!r} has no such plane: show other axes of it."
     index = tuple(int(i) for i in np.floor(to_pixels(viewer, image, viewer.dims.point) + 0.5))
     data = image.data[0] if image.multiscale else image.data

@@ -39,7 +39,7 @@ def show_preview(
     """Show masks on their plane; none hides the layer."""
     filled = [patch for patch in patches if patch.mask.size]
     if plane is None or not filled:
-        preview.visible = False
+        _set_visible(preview, False)
         return
     numbers = [i % len(PREVIEW_COLORS) + 1 for i in range(len(filled))]
     offset, canvas = paint(filled, numbers, np.uint8)
@@ -62,7 +62,13 @@ def _place(
 ) -> None:
     preview.data = spread(canvas, plane)
     preview.translate = shifted(image, plane.lift(*offset))
-    preview.visible = True
+    _set_visible(preview, True)
+
+
+def _set_visible(layer: Labels, wanted: bool) -> None:
+    """Show or hide; where nothing changes, napari would draw the whole scene anew."""
+    if layer.visible != wanted:
+        layer.visible = wanted
 
 
 def make_picture(picture: NDArray[np.uint8], image: Image, plane: Plane) -> Image:

@@ -1,15 +1,17 @@
-"""What is going on: a sentence, a bar with the seconds, and Cancel."""
+"""What is going on: a sentence, a bar with the time that has passed and is left, and Cancel."""
 
 import time
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
+from napari_sam._pace import Pace, span
 from napari_sam._panels.rows import button, line, side_by_side
 from napari_sam._session import Session
 
 PATIENCE_MS = 300  # shorter work shows no bar: it would only flicker
 TICK_MS = 1000
+MANY_STEPS = 8  # fewer are not alike: they say nothing of the time that is left
 FULL = 1000  # thousandths: bytes overflow the bar's 32 bits
 
 
@@ -24,6 +26,7 @@ class JobPanel(QWidget):
         super().__init__()
         self._session = session
         self._started = 0.0
+        self._pace = Pace()
         self.message = line()
         self.message.setMinimumHeight(3 * self.message.fontMetrics().height())
         self.bar = QProgressBar()
@@ -48,7 +51,11 @@ class JobPanel(QWidget):
         self.message.setText(message)
 
     def _show(self) -> None:
+        progress = self._session.progress
+        if progress is not None:
+            self._pace.note(progress)
         if not self._session.busy:
+            self._pace.begin()
             self._tick.stop()
             self._work.hide()
         elif not self._tick.isActive():
@@ -68,4 +75,6 @@ class JobPanel(QWidget):
             return
         self._say(progress.message)
         self.bar.setValue(round(FULL * progress.done / progress.total) if progress.total else 0)
-        self.bar.setFormat(f"{time.monotonic() - self._started:.0f} s")
+        left = self._pace.left if progress.total >= MANY_STEPS else None
+        rest = "" if left is None else f", {span(left)} left"
+        self.bar.setFormat(f"{span(time.monotonic() - self._started)}{rest}")

@@ -1,8 +1,12 @@
 """The candidates of the present object with their scores, and keeping one."""
 
+from qtpy.QtCore import QSize
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QButtonGroup, QComboBox, QPushButton, QSizePolicy
 
 from napari_sam._panels.rows import Combo, Section, button, check_box, side_by_side
+from napari_sam._panels.shapes import SIZE, pictures
+from napari_sam._predict import PredictResponse
 from napari_sam._session import MODE_TITLES, Session
 
 CANDIDATES = 3
@@ -14,14 +18,16 @@ class MaskPanel(Section):
     def __init__(self, session: Session) -> None:
         super().__init__("Mask")
         self._session = session
+        self._pictured: PredictResponse | None = None
         self.candidates: list[QPushButton] = []
         group = QButtonGroup(self)
         for index in range(CANDIDATES):
             made = button("-", "", lambda i=index: session.choose_candidate(i))  # type: ignore[misc]
             made.setCheckable(True)
+            made.setIconSize(QSize(SIZE[1], SIZE[0]))
             made.setToolTip(
                 f"Candidate {index + 1} and the IoU that the model expects of it."
-                " Key C: next, Shift+C: previous."
+                " The picture shows it before all three. Key C: next, Shift+C: previous."
             )
             group.addButton(made)
             self.candidates.append(made)
@@ -81,8 +87,20 @@ class MaskPanel(Section):
             self.kind.addItems(wanted)
         self.kind.setCurrentText(text)
 
+    def _show_pictures(self) -> None:
+        """Drawn once an answer, not at each change of the document."""
+        response = self._session.response
+        if response is self._pictured:
+            return
+        self._pictured = response
+        one = response is not None and len(response.objects) == 1
+        icons = pictures(response.objects[0]) if response is not None and one else []
+        for index, made in enumerate(self.candidates):
+            made.setIcon(icons[index] if index < len(icons) else QIcon())
+
     def _show(self) -> None:
         self._show_kinds()
+        self._show_pictures()
         session, scores = self._session, self._session.scores
         for index, made in enumerate(self.candidates):
             there = index < len(scores)

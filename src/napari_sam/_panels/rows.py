@@ -10,10 +10,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
     QFormLayout,
+    QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -66,6 +68,19 @@ def column(*widgets: QWidget) -> QWidget:
     for widget in widgets:
         layout.addWidget(widget)
     layout.addStretch(1)
+    return made
+
+
+def scrolled(widget: QWidget) -> QScrollArea:
+    """A widget that may be higher than its place: a dock must not make the window grow."""
+    made = QScrollArea()
+    made.setWidgetResizable(True)
+    made.setFrameShape(QFrame.Shape.NoFrame)
+    made.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    made.setWidget(widget)
+    bar = made.verticalScrollBar()
+    taken = 0 if bar is None else bar.sizeHint().width()
+    made.setMinimumWidth(widget.minimumSizeHint().width() + taken)
     return made
 
 

@@ -3,8 +3,9 @@
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLineEdit, QProgressBar, QSpinBox, QVBoxLayout, QWidget
 
+from napari_sam._pace import span
 from napari_sam._panels.rows import Combo, Section, button, check_box, line, side_by_side
-from napari_sam._volume import Scope, Task, Volume, span
+from napari_sam._volume import Scope, Task, Volume
 
 WHEN = (
     ("auto", "For large planes"),

@@ -154,8 +154,9 @@ def collect(
     found: list[MaskRecord] = []
     numbers: list[int] = []
     for number, crop in enumerate(crops):
-        message = f"crop {number + 1} of {len(crops)}" if len(crops) > 1 else "point grid"
-        yield Progress(done, total, f"{message}: encoding")
+        which = f", crop {number + 1} of {len(crops)}" if len(crops) > 1 else ""
+        message = f"The model is asked everywhere{which}"
+        yield Progress(done, total, f"The model looks at the image, once{which}")
         y0, x0, y1, x1 = crop.box
         part = picture[y0:y1, x0:x1]
         embedding = predictor.encode(part, intensity="as_is")
@@ -304,7 +305,9 @@ def _ask(
     least, corner = _least_score(params), crop.box[:2]
     ones = np.ones((len(points_yx), 1), np.int64)
     prompts = Prompts(points=points_yx[:, None], point_labels=ones)
-    prediction = predictor.decode(embedding, prompts, multimask=True, least_score=least)
+    # -inf keeps all, as None would, but says that this is a grid: no closer looks.
+    floor = -np.inf if least is None else least
+    prediction = predictor.decode(embedding, prompts, multimask=True, least_score=floor)
     records = []
     for index, candidate in np.ndindex(prediction.scores.shape):
         score = prediction.scores[index, candidate]

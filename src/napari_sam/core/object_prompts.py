@@ -76,6 +76,7 @@ def decode_objects(
     height, width = embedding.frame.low_res
     logits = np.empty((len(objects), 1, height, width), np.float32)
     scores = np.empty((len(objects), 1), np.float32)
+    details = {}
     for indices in _batches(objects):
         chosen = [objects[i] for i in indices]
         prediction = predictor.decode(embedding, _prompts(chosen), multimask=chosen[0].ambiguous)
@@ -83,7 +84,9 @@ def decode_objects(
         rows = np.arange(len(chosen))
         logits[indices, 0] = prediction.low_res_logits[rows, best]
         scores[indices, 0] = prediction.scores[rows, best]
-    return MaskPrediction(logits, scores, embedding.frame)
+        for row, detail in prediction.details.items():
+            details[indices[row]] = detail.only(int(best[row]))
+    return MaskPrediction(logits, scores, embedding.frame, details)
 
 
 def _batches(objects: Sequence[ObjectPrompt]) -> list[list[int]]:

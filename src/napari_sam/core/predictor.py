@@ -4,7 +4,7 @@ The same predictor may be used from several threads and for several images at on
 remembers "the current image". Knows one image; volumes and tiles are above it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from napari_sam.core.closer_look import LOOKS_KEPT, MOST_PIXELS, Look, closer_look, prompts_in
+from napari_sam.core.detail import Detail
 from napari_sam.core.engines import Backend, best_engine, check_choice
 from napari_sam.core.engines.fit import fit_model, is_compiled
 from napari_sam.core.fragments import drop_fragments
@@ -20,8 +22,8 @@ from napari_sam.core.frame import Frame, picture_to_tensor
 from napari_sam.core.intensity import Intensity, to_picture
 from napari_sam.core.modeling.common import EncodedImage
 from napari_sam.core.network import load_model
+from napari_sam.core.prediction import ImageEmbedding, MaskPrediction
 from napari_sam.core.prompts import Prompts
-from napari_sam.core.regions import Mask, Region
 from napari_sam.core.registry import DEFAULT_MODEL, ModelSpec, get_spec
 from napari_sam.core.runtime import (
     Precision,
@@ -30,8 +32,16 @@ from napari_sam.core.runtime import (
     memory_errors,
     runs_on_cpu,
 )
-from napari_sam.core.upscale import restore_mask, restore_masks, restore_region
 from napari_sam.errors import PromptError
+
+__all__ = [
+    "ImageEmbedding",
+    "MaskPrediction",
+    "Predictor",
+    "PromptableModel",
+    "check_inside",
+    "load_predictor",
+]
 
 
 class PromptableModel(Protocol):
@@ -57,97 +67,6 @@ class PromptableModel(Protocol):
         Candidates whose score is not above ``least_score`` have ``EMPTY_LOGIT`` everywhere.
         """
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class ImageEmbedding:
-    """Encoder output of one image, with all that is needed to decode prompts on it.
-
-    Attributes
-    ----------
-    features
-        (1, C, h, w) image embedding on the predictor's device.
-    skip
-        Finer features of the bundled model, None for SAM.
-    frame
-        Sizes of the image and of the model's canvas.
-    model_name
-        Registry name of the model that made it.
-    """
-
-    features: Tensor
-    skip: Tensor | None
-    frame: Frame
-    model_name: str
-
-
-@dataclass(frozen=True, eq=False)
-class MaskPrediction:
-    """Masks of B objects with M candidates each, best guesses of one decoding.
-
-    Attributes
-    ----------
-    low_res_logits
-        (B, M, h, w) float32, above 0 is object; pass one back as ``Prompts(mask_logits=...)``.
-    scores
-        (B, M) float32 predicted IoU.
-    frame
-        Sizes; brings masks back to the image's own pixels.
-    """
-
-    low_res_logits: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    frame: Frame
-
-    @memory_errors()
-    def masks(self) -> NDArray[np.bool_]:
-        """All candidates at the image's size, (B, M, H, W)."""
-        low_res = self.low_res_logits.reshape(-1, *self.low_res_logits.shape[2:])
-        return restore_masks(self.frame, low_res).reshape(*self.scores.shape, *self.frame.original)
-
-    def mask(self, index: int, candidate: int | None = None) -> NDArray[np.bool_]:
-        """One object's mask (H, W): the given candidate, or the one with the best score."""
-        mask = np.zeros(self.frame.original, bool)
-        patch, region = self.patch(index, candidate)
-        mask[region] = patch
-        return mask
-
-    @memory_errors()
-    def patch(self, index: int, candidate: int | None = None) -> tuple[Mask, Region]:
-        """As :meth:`mask`, but only where the object is; nothing else is upscaled.
-
-        Returns
-        -------
-        tuple
-            Bool array of the object's bounding box, and that box as half-open slices along y and
-            x in pixels of the image. (0, 0) and an empty region where there is no object.
-        """
-        return restore_mask(self.frame, self._low_res(index, candidate))
-
-    @memory_errors()
-    def logits(self, index: int, candidate: int | None = None) -> NDArray[np.float32]:
-        """As :meth:`mask`, before the threshold."""
-        whole = (slice(0, self.frame.original[0]), slice(0, self.frame.original[1]))
-        return restore_region(self.frame, self._low_res(index, candidate), whole)
-
-    def best(self) -> NDArray[np.intp]:
-        """Candidate with the best score for each object, (B,)."""
-        return np.asarray(self.scores.argmax(1), np.intp)
-
-    def to_labels(self) -> NDArray[np.uint32]:
-        """Label image (H, W): object i becomes label i + 1.
-
-        Where objects overlap, the one with the better score stays on top.
-        """
-        labels = np.zeros(self.frame.original, np.uint32)
-        for index in np.argsort(self.scores.max(1), kind="stable"):
-            patch, region = self.patch(int(index))
-            labels[region][patch] = index + 1
-        return labels
-
-    def _low_res(self, index: int, candidate: int | None) -> NDArray[np.float32]:
-        chosen = self.best()[index] if candidate is None else candidate
-        return np.asarray(self.low_res_logits[index, chosen])
 
 
 class Predictor:
@@ -193,7 +112,25 @@ class Predictor:
             The device has too little memory.
         """
         picture = to_picture(image, intensity=intensity, channels=channels)
-        frame = self.frame((picture.shape[0], picture.shape[1]))
+        embedding = self._embed(picture, self.frame((picture.shape[0], picture.shape[1])))
+        return self.with_picture(embedding, picture)
+
+    def with_picture(self, embedding: ImageEmbedding, picture: NDArray[np.uint8]) -> ImageEmbedding:
+        """An embedding with what it was made of, if this model looks closer at small objects.
+
+        Parameters
+        ----------
+        embedding
+            Of this model, such as one that was kept on disk.
+        picture
+            (H, W, 3) uint8, as the model saw it.
+        """
+        pixels = picture.shape[0] * picture.shape[1]
+        if not self.spec.looks_closer or pixels > MOST_PIXELS:
+            return embedding
+        return replace(embedding, picture=picture)
+
+    def _embed(self, picture: NDArray[np.uint8], frame: Frame) -> ImageEmbedding:
         tensor = picture_to_tensor(frame.resize(picture), self.runtime.device)
         with self.runtime.active(alone=True):
             features, skip = self._model.encode_image(tensor, canvas=frame.canvas)
@@ -221,7 +158,8 @@ class Predictor:
             Three candidates an object (good for a single click), or one.
         least_score
             Spare the work for candidates whose score is not above it: their logits are -32
-            everywhere, an empty mask. Scores and all other candidates are as without it.
+            everywhere, an empty mask. Scores and all other candidates are as without it. No
+            object gets a closer look then: this is for grids of points.
 
         Raises
         ------
@@ -238,6 +176,59 @@ class Predictor:
             )
         frame = embedding.frame
         check_inside(prompts, frame.original)
+        prediction = self._answer(embedding, prompts, multimask, least_score)
+        if embedding.picture is None or least_score is not None:
+            return prediction
+        return self._look_closer(embedding, prompts, prediction, multimask)
+
+    def _look_closer(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        whole: MaskPrediction,
+        multimask: bool,
+    ) -> MaskPrediction:
+        """Ask again about small objects, each in a crop; the answer that expects more stays."""
+        logits, scores, details = whole.low_res_logits, whole.scores.copy(), {}
+        for index, best in enumerate(whole.best()):
+            look = closer_look(prompts, index, logits[index, best], embedding.frame)
+            if look is None:
+                continue
+            local = prompts_in(prompts, index, look, embedding.frame)
+            found = self._answer(self._closer(embedding, look), local, multimask, None)
+            if found.scores.max() > scores[index].max():
+                details[index] = Detail(look.region, found.frame, found.low_res_logits[0])
+                logits[index] = details[index].cells(embedding.frame)
+                scores[index] = found.scores[0]
+        return MaskPrediction(logits, scores, embedding.frame, details)
+
+    def _closer(self, embedding: ImageEmbedding, look: Look) -> ImageEmbedding:
+        """The embedding of a crop; those of the last crops are kept."""
+        known = embedding._looks.get(look)
+        if known is not None or embedding.picture is None:
+            return known or embedding
+        frame = Frame.fit(
+            (look.height, look.width),
+            least=look.long_side,
+            most=look.long_side,
+            multiple=self.spec.canvas_multiple,
+            mask_stride=self.spec.mask_stride,
+        )
+        made = self._embed(np.ascontiguousarray(embedding.picture[look.region]), frame)
+        while len(embedding._looks) >= LOOKS_KEPT:
+            embedding._looks.pop(next(iter(embedding._looks)), None)
+        embedding._looks[look] = made
+        return made
+
+    def _answer(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Prompts,
+        multimask: bool,
+        least_score: float | None,
+    ) -> MaskPrediction:
+        """The network's masks, in the frame of what was embedded."""
+        frame = embedding.frame
         points = self._tensor(prompts.points, frame.points_to_model)
         boxes = self._tensor(prompts.boxes, frame.boxes_to_model)
         labels = prompts.point_labels

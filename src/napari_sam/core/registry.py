@@ -65,6 +65,8 @@ class ModelSpec:
         Pixels of the model's input per low-res logit.
     drops_fragments
         Whether loose pieces that no prompt asked for are removed: see ``core/fragments.py``.
+    looks_closer
+        Whether small objects are asked for again in an enlarged crop: see ``core/closer_look.py``.
     automatic_defaults
         Settings of the automatic generator that differ from the official ones, by name.
     """
@@ -88,6 +90,7 @@ class ModelSpec:
     canvas_multiple: int = 1024
     mask_stride: int = 4
     drops_fragments: bool = False
+    looks_closer: bool = False
     automatic_defaults: tuple[tuple[str, float], ...] = ()
     like: str = ""
 
@@ -191,6 +194,7 @@ def _tiny() -> ModelSpec:
         hash="sha256:0a289904b5f94b0da0cbacf0b142db0a63e04184fc7afdb37f780fa67edf4fbd",
         least_size=640,
         drops_fragments=True,
+        looks_closer=True,
         canvas_multiple=16,
         automatic_defaults=(  # best F1 on training images (dev/LOG.md): its logits are softer
             ("pred_iou_thresh", 0.6),

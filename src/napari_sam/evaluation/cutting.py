@@ -24,34 +24,10 @@ from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.tiles import TileGrid
 
 if TYPE_CHECKING:
-    from napari_sam.core.automatic import EncodesAndDecodes
     from napari_sam.core.predictor import Predictor
 
 LEAST_SIDE = 780  # pixels: smaller pictures would only be blurred
 WHOLE = 1.5  # of what the model sees at once: the side of a whole picture
-
-
-class Given:
-    """A predictor that is there already, as a source of one.
-
-    Parameters
-    ----------
-    predictor
-        The predictor.
-    name
-        What a manifest calls it.
-    """
-
-    def __init__(self, predictor: "EncodesAndDecodes", name: str = "given") -> None:
-        self._predictor, self._name = predictor, name
-
-    def load(self) -> "EncodesAndDecodes":
-        """The predictor."""
-        return self._predictor
-
-    def identity(self) -> dict[str, str]:
-        """Its name."""
-        return {"name": self._name}
 
 
 def pack_parser(command: str) -> argparse.ArgumentParser:

@@ -68,7 +68,8 @@ def edges_of_masks(model: "EncodesAndDecodes", sample: Sample) -> Floats:
     for start in range(0, len(points), BATCH):
         part = points[start : start + BATCH, None]
         prompts = Prompts(points=part, point_labels=np.ones(part.shape[:2], np.int64))
-        answers.append(model.decode(embedding, prompts, multimask=True))
+        # -inf drops none; it says that this is a grid (no closer looks).
+        answers.append(model.decode(embedding, prompts, least_score=-np.inf))
     strongest = np.zeros((height, width))
     for answer, index, candidate in _without_duplicates(answers):
         logits = answer.logits(index, candidate)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_sam.core.predictor import load_predictor
-from napari_sam.evaluation.cutting import Given, cut, pack_parser, pictures
+from napari_sam.evaluation.cutting import cut, pack_parser, pictures
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.seam_clicks import KINDS, iou, prompt
 from napari_sam.progress import finish
+from napari_sam.volume.model import Given
 from napari_sam.volume.pipelines import embed_volume
 from napari_sam.volume.store import TileStore
 from napari_sam.volume.work import read_embedding

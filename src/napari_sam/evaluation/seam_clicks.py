@@ -3,9 +3,11 @@
 The command: ``python -m napari_sam.evaluation.seam_clicks PACK``. Each picture is cut artificially;
 ``naive`` cuts the mask where tiles meet, as other programs do. With ``--beyond``, pictures have one
 and a half times the side that the model sees at once; they are encoded whole all the same.
+Ctrl+C ends it with the figures of the pictures so far.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,6 @@ from napari_sam.core.regions import Region
 from napari_sam.evaluation.clicks import deepest_point, tight_box
 from napari_sam.evaluation.cutting import (
     LEAST_SIDE,
-    Given,
     crossing,
     cut,
     pack_parser,
@@ -31,6 +32,7 @@ from napari_sam.evaluation.metrics import Mask
 from napari_sam.progress import finish
 from napari_sam.volume.clicks import Answer, solve
 from napari_sam.volume.embedder import Embedder
+from napari_sam.volume.model import Given
 from napari_sam.volume.pipelines import VolumeJob
 from napari_sam.volume.tiles import TileGrid, usual_tiles
 
@@ -68,7 +70,7 @@ def compare(whole_predictor: "Predictor", sample: Sample, job: VolumeJob) -> Ite
     if not chosen:
         return
     whole = whole_predictor.encode(sample.picture, intensity="as_is")
-    embedder = Embedder(job)
+    embedder = Embedder(job, closer=True)
     for label in chosen:
         truth = sample.labels == label
         for kind in KINDS:
@@ -138,17 +140,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say("|---|---|---|---|---|---|")
     everything: list[Agreement] = []
     datasets = tuple(options.dataset)
-    for sample in pictures(
-        options.pack,
-        whole.spec.image_size,
-        datasets=datasets,
-        most=options.most,
-        least_side=options.least_side,
-    ):
-        job = cut(sample, Given(predictor, options.model), side=side, halo=halo)
-        found = list(compare(whole, sample, job))
-        everything += found
-        show(sample.name, found)
+    with suppress(KeyboardInterrupt):
+        for sample in pictures(
+            options.pack,
+            whole.spec.image_size,
+            datasets=datasets,
+            most=options.most,
+            least_side=options.least_side,
+        ):
+            job = cut(sample, Given(predictor, options.model), side=side, halo=halo)
+            found = list(compare(whole, sample, job))
+            everything += found
+            show(sample.name, found)
     show("**all**", everything)
     show("**untiled is right**", [one for one in everything if one.truth[0] >= RIGHT])
 

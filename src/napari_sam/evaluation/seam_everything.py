@@ -3,10 +3,12 @@
 F1 of both against the truth, and how often boundaries of objects lie on a seam, over how often they
 lie on any other line. The command: ``python -m napari_sam.evaluation.seam_everything PACK``. Each
 picture is cut artificially; ``naive`` cuts objects where tiles meet, as other programs do.
+Ctrl+C ends it with the figures of the pictures so far.
 """
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,12 @@ from napari_sam.core.automatic import EncodesAndDecodes, generate
 from napari_sam.core.masks import records_to_labels
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.predictor import load_predictor
-from napari_sam.evaluation.cutting import Given, cut, pack_parser, pictures, seams, smallest_tiles
+from napari_sam.evaluation.cutting import cut, pack_parser, pictures, seams, smallest_tiles
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.matching import Counts, count_matches, iou_table
 from napari_sam.progress import finish
+from napari_sam.volume.model import Given
 from napari_sam.volume.pipelines import VolumeJob, segment_volume
 from napari_sam.volume.stitch import find_objects, paint
 from napari_sam.volume.store import TileStore
@@ -141,17 +144,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say("|---|---|---|---|---|---|---|")
     counts, cuts = [Counts()] * 3, [Cuts()] * 2
     datasets = tuple(options.dataset)
-    for sample in pictures(
-        options.pack, spec.image_size, datasets=datasets, most=options.most, least_side=LEAST
-    ):
-        job = cut(sample, Given(predictor, options.model), side=side, halo=halo)
-        in_tiles: tuple[NDArray[Any], ...] = found_in_tiles(job, tiled)
-        results: list[NDArray[Any]] = [found_untiled(sample, predictor, whole), *in_tiles]
-        new = [count_matches(iou_table(sample.labels, found), 0.5) for found in results]
-        seen = [count_cuts(found, job.grid) for found in results[1:]]
-        counts = [a + b for a, b in zip(counts, new, strict=True)]
-        cuts = [a + b for a, b in zip(cuts, seen, strict=True)]
-        say(row(sample.name, new, seen))
+    with suppress(KeyboardInterrupt):
+        for sample in pictures(
+            options.pack, spec.image_size, datasets=datasets, most=options.most, least_side=LEAST
+        ):
+            job = cut(sample, Given(predictor, options.model), side=side, halo=halo)
+            in_tiles: tuple[NDArray[Any], ...] = found_in_tiles(job, tiled)
+            results: list[NDArray[Any]] = [found_untiled(sample, predictor, whole), *in_tiles]
+            new = [count_matches(iou_table(sample.labels, found), 0.5) for found in results]
+            seen = [count_cuts(found, job.grid) for found in results[1:]]
+            counts = [a + b for a, b in zip(counts, new, strict=True)]
+            cuts = [a + b for a, b in zip(cuts, seen, strict=True)]
+            say(row(sample.name, new, seen))
     say(row("**all**", counts, cuts))
 
 

@@ -19,7 +19,6 @@ from skimage.measure import label as connected_components
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.predictor import load_predictor
 from napari_sam.core.registry import DEFAULT_MODEL
-from napari_sam.evaluation.cutting import Given
 from napari_sam.evaluation.datasets import STACKS, read_array, select_items
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.matching import count_matches, iou_table
@@ -27,6 +26,7 @@ from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.link import LinkParams, link_planes
+from napari_sam.volume.model import Given
 from napari_sam.volume.overlaps import count_overlaps
 from napari_sam.volume.pipelines import VolumeJob, segment_volume, stitch_volume
 from napari_sam.volume.tiles import usual_tiles

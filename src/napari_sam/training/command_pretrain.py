@@ -9,11 +9,12 @@ import torch
 from napari_sam.core.registry import DEFAULT_MODEL, get_spec
 from napari_sam.training.checkpoint import save_weights
 from napari_sam.training.commands import follow, read_crops, require_checkpoint
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.distributed import join_ranks
 from napari_sam.training.flags import add_flags, with_flags
 from napari_sam.training.loop import Trainer
 from napari_sam.training.mae import MaskedObjective
-from napari_sam.training.params import CropShape, TrainParams
+from napari_sam.training.params import TrainParams
 from napari_sam.training.pictures import read_pictures
 from napari_sam.training.weights import new_model, start_from
 

@@ -6,7 +6,7 @@ standard output, a line for every line of the log.
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,15 @@ from napari_sam.errors import TrainingError
 from napari_sam.progress import Progress
 from napari_sam.training.bundle import MOST_MEGABYTES, write_bundle
 from napari_sam.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.distributed import join_ranks, rank
 from napari_sam.training.flags import add_flags, with_flags
 from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
-from napari_sam.training.params import RECIPES, CropShape, PromptMix, ScoreParams, TrainParams
+from napari_sam.training.params import RECIPES, PromptMix, ScoreParams, TrainParams
+from napari_sam.training.run_folder import PAUSE
 from napari_sam.training.scores import fit_scores
 from napari_sam.training.weights import SCORE_HEAD, load_fitting, new_model, start_from
-
-PAUSE = "pause"  # a file of this name in the folder of a run makes it wait
 
 
 def train(arguments: Sequence[str], *, prog: str) -> None:
@@ -91,9 +91,9 @@ def follow(
             break
 
 
-def wait_while(pause: Path) -> None:
-    """Return when there is no such file (any more)."""
-    while pause.exists():
+def wait_while(pause: Path, *, unless: Callable[[], bool] = lambda: False) -> None:
+    """Return when there is no such file (any more), or for another reason."""
+    while pause.exists() and not unless():
         time.sleep(0.2)
 
 

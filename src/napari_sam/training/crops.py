@@ -28,18 +28,24 @@ def synthetic_crop(rng: Generator, size: int) -> tuple[Tensor, list[Tensor]]:
 
 
 def real_crop(
-    rng: Generator, sample: Sample, size: int, working: tuple[int, int]
+    rng: Generator,
+    sample: Sample,
+    size: int,
+    working: tuple[int, int],
+    *,
+    variety: float = 1.0,
 ) -> tuple[Tensor, list[Tensor]]:
     """A part of a labelled picture at a random scale around the one used at inference.
 
-    ``working`` are the long sides in pixels between which pictures are brought there.
+    ``working`` are the long sides in pixels between which pictures are brought there; with a
+    ``variety`` of 0 the scale is that one.
     """
     long_side = max(sample.picture.shape[:2])
     zoom = np.clip(long_side, *working) / long_side
     if rng.random() < 0.3:
-        zoom *= log_uniform(rng, 0.35, 4.5)
+        zoom *= log_uniform(rng, 0.35, 4.5) ** variety
     else:
-        zoom *= log_uniform(rng, 0.55, 1.8)
+        zoom *= log_uniform(rng, 0.55, 1.8) ** variety
     side = int(np.clip(size / zoom, 32, min(sample.picture.shape[:2])))
     return cut(rng, sample.picture, (sample.labels,), side, size)
 
@@ -108,30 +114,33 @@ def choose_objects(rng: Generator, levels: list[Tensor], count: int) -> Tensor |
 
 
 def augment(
-    rng: Generator, picture: Tensor, masks: Tensor, labels: Tensor
+    rng: Generator, picture: Tensor, masks: Tensor, labels: Tensor, *, variety: float = 1.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Turn, mirror, recolour, brighten, blur and add noise; masks and labels turn along."""
+    """Turn, mirror, recolour, brighten, blur and add noise; masks and labels turn along.
+
+    With a ``variety`` below 1 colours and values are changed as much more seldom.
+    """
     turns = int(rng.integers(4))
     picture, masks = torch.rot90(picture, turns, (1, 2)), torch.rot90(masks, turns, (1, 2))
     labels = torch.rot90(labels, turns, (0, 1))
     if rng.random() < 0.5:
         picture, masks, labels = picture.flip(2), masks.flip(2), labels.flip(1)
     image = picture / 255
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * variety:
         image = image[torch.from_numpy(rng.permutation(3))]
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * variety:
         image = image.mean(0, keepdim=True).expand(3, -1, -1)
-    if rng.random() < 0.3:  # stain: gain per channel
+    if rng.random() < 0.3 * variety:  # stain: gain per channel
         image = image * torch.from_numpy(rng.uniform(0.75, 1.2, (3, 1, 1)).astype(np.float32))
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 * variety:
         image = 1 - image
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * variety:
         image = image.clamp(0, 1.3).pow(float(np.exp(rng.uniform(-0.6, 0.6))))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 * variety:
         image = image * float(rng.uniform(0.6, 1.2)) + float(rng.uniform(-0.1, 0.2))
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 * variety:
         image = F.avg_pool2d(image[None], 3, 1, 1)[0]
-    if rng.random() < 0.25:
+    if rng.random() < 0.25 * variety:
         shape = (1 if rng.random() < 0.5 else 3, *image.shape[1:])
         noise = rng.standard_normal(shape, dtype=np.float32) * log_uniform(rng, 0.01, 0.12)
         image = image + torch.from_numpy(noise)

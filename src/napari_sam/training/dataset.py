@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from napari_sam.errors import TrainingError
+from napari_sam.evaluation.datasets import Sample
+from napari_sam.training.crop_shape import CropShape
 from napari_sam.training.crops import (
     LEAST_PIXELS,
     augment,
@@ -23,7 +25,7 @@ from napari_sam.training.crops import (
     synthetic_crop,
 )
 from napari_sam.training.images import TrainingImages
-from napari_sam.training.params import CropShape, TrainParams
+from napari_sam.training.params import TrainParams
 
 ENDLESS = 1 << 30
 TRIES = 500  # crops without any object in a row: then there is none to be found
@@ -83,7 +85,8 @@ class LabelledCrops:
             picture, levels = self._cut(rng, shape.size)
             masks = choose_objects(rng, levels, shape.objects)
             if masks is not None:
-                return augment(rng, picture, masks, levels[0][2::4, 2::4])
+                smaller = levels[0][2::4, 2::4]
+                return augment(rng, picture, masks, smaller, variety=self.params.variety)
         raise TrainingError(
             f"{TRIES} crops of {shape.size} pixels in a row had no object of at least"
             f" {LEAST_PIXELS} pixels: are the labels right, and large enough?"
@@ -94,13 +97,17 @@ class LabelledCrops:
         if images is None or rng.random() < params.synthetic_share:
             return synthetic_crop(rng, size)
         sample = images.draw(rng)
-        picture, levels = real_crop(rng, sample, size, params.working_sides)
+        picture, levels = self._real(rng, sample, size)
         if rng.random() < params.copy_paste:
             others = images.by_modality[sample.modality]
             other = others[rng.integers(len(others))]
-            pasted = real_crop(rng, other, size, params.working_sides)
+            pasted = self._real(rng, other, size)
             picture, levels = paste_objects(rng, picture, levels[0], *pasted)
         return picture, levels
+
+    def _real(self, rng: Generator, sample: Sample, size: int) -> tuple[Tensor, list[Tensor]]:
+        params = self.params
+        return real_crop(rng, sample, size, params.working_sides, variety=params.variety)
 
 
 def choose_shape(rng: Generator, params: TrainParams) -> CropShape:

@@ -5,7 +5,7 @@ kept and given a name. Knows nothing of windows and commands; a killed run resum
 """
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,11 +28,12 @@ from napari_sam.training.checkpoint import load_checkpoint, save_state, save_wei
 from napari_sam.training.images import TrainingImages
 from napari_sam.training.loop import Trainer
 from napari_sam.training.params import FinetuneParams
+from napari_sam.training.run_folder import PICTURE, RESULT, VALIDATION_LOG, write_json
+from napari_sam.training.sample_picture import write_sample
 from napari_sam.training.validation import Figures, validate
 from napari_sam.training.weights import trained_model
 
 BEST = "best.pt"
-VALIDATION_LOG = "validation.jsonl"
 CLICKS = 3
 
 
@@ -77,8 +78,9 @@ def fine_tune(
     base: str = "tiny",
     weights: Path | None = None,
     replace_old: bool = False,
+    pictures: bool = False,
 ) -> Generator[Progress, None, FinetuneResult]:
-    """Fit a model to labelled images and register it; a job.
+    """Fit a model to labelled images and register it; a job. Closed early, it can be resumed.
 
     Parameters
     ----------
@@ -96,6 +98,8 @@ def fine_tune(
         File of its architecture to begin with in place of its own.
     replace_old
         Take the place of a model of this name that was made here.
+    pictures
+        Draw what the weights make of an image that was set aside, at each validation.
 
     Raises
     ------
@@ -115,21 +119,10 @@ def fine_tune(
     choose_learners(model, params.scope, rank=params.rank)
     settings = params.training((spec.least_size, spec.image_size))
     trainer = Trainer(model, settings, folder)
-    judge = _Judge(trainer, spec, aside, params)
+    judge = _Judge(trainer, spec, aside, params, pictures=pictures)
     yield Progress(0, 0, "judging the model as it is")
     before = judge.begin()
-    images = TrainingImages.from_samples(training)
-    for progress in trainer.run(images):
-        yield progress
-        if trainer.step % params.validate_every == 0:
-            yield Progress(progress.done, progress.total, "validating")
-            judge.look()
-            trainer.save()
-        if judge.misses >= params.patience:
-            break
-    if trainer.step % params.validate_every:
-        judge.look()
-    trainer.save()
+    yield from _train(trainer, judge, TrainingImages.from_samples(training), params)
     made = _provenance(samples, aside, params, base=base, weights=weights)
     made |= {"before": asdict(before), "after": asdict(judge.best), "step": judge.best_step}
     registered = None
@@ -138,10 +131,28 @@ def fine_tune(
         registered = register(name, file, like=base, made=made, replace_old=replace_old)
     names = tuple(sample.name for sample in aside)
     result = FinetuneResult(before, judge.best, judge.best_step, registered, names)
-    (folder / "result.json").write_text(
-        json.dumps(made | {"name": name if registered else None, "table": result.to_markdown()})
-    )
+    said = {"name": name if registered else None, "table": result.to_markdown()}
+    write_json(folder / RESULT, made | said)
     return result
+
+
+def _train(
+    trainer: Trainer, judge: "_Judge", images: TrainingImages, params: FinetuneParams
+) -> Iterator[Progress]:
+    """To the end, or until nothing gets better; all is on disk then, and where it is given up."""
+    try:
+        for progress in trainer.run(images):
+            yield progress
+            if trainer.step % params.validate_every == 0:
+                yield Progress(progress.done, progress.total, "validating")
+                judge.look()
+                trainer.save()
+            if judge.misses >= params.patience:
+                break
+        if judge.seen < trainer.step:
+            judge.look()
+    finally:
+        trainer.save()
 
 
 def _write_best(model: nn.Module, judge: "_Judge", file: Path) -> Path:
@@ -188,15 +199,22 @@ class _Judge:
     """Figures of the averaged weights from time to time; the best are kept, on disk too."""
 
     def __init__(
-        self, trainer: Trainer, spec: ModelSpec, aside: list[Sample], params: FinetuneParams
+        self,
+        trainer: Trainer,
+        spec: ModelSpec,
+        aside: list[Sample],
+        params: FinetuneParams,
+        *,
+        pictures: bool,
     ) -> None:
         self.trainer = trainer
+        self.pictures = pictures
         self.spec = spec
         self.aside = aside
         self.params = EvaluationParams(clicks=CLICKS, objects_per_image=params.objects)
         self.path = trainer.folder / BEST
         self.log = trainer.folder / VALIDATION_LOG
-        self.misses, self.best_step = 0, 0
+        self.misses, self.best_step, self.seen = 0, 0, 0
 
     def begin(self) -> Figures:
         """Figures of the model as it is; of a resumed run, those of its beginning."""
@@ -212,13 +230,15 @@ class _Judge:
             self._keep(before, {})
             return before
         self.best, self.best_step = Figures(**state["figures"]), state["step"]
-        seen = [json.loads(line)["step"] for line in self.log.read_text().splitlines()]
-        self.misses = sum(self.best_step < step <= self.trainer.step for step in seen)
+        steps = [json.loads(line)["step"] for line in self.log.read_text().splitlines()]
+        seen = [step for step in steps if step <= self.trainer.step]
+        self.misses, self.seen = sum(self.best_step < step for step in seen), max(seen, default=0)
         return Figures(**state["before"])
 
     def look(self) -> None:
         """Judge the averaged weights of this step."""
         figures = self._measure(self.trainer.ema)
+        self.seen = self.trainer.step
         if figures.overall > self.best.overall:
             self.best, self.best_step, self.misses = figures, self.trainer.step, 0
             self._keep(figures, self.trainer.ema)
@@ -238,6 +258,11 @@ class _Judge:
         line = {"step": trainer.step, "seconds": round(trainer.seconds, 1)} | asdict(found)
         with self.log.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        if self.pictures:
+            path = trainer.folder / PICTURE
+            write_sample(
+                path, trainer.model, self.spec, self.aside[0], self.params, weights=weights
+            )
         return found
 
     def _keep(self, figures: Figures, weights: dict[str, Tensor]) -> None:

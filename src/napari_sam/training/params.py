@@ -5,62 +5,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from napari_sam.errors import TrainingError
+from napari_sam.training.crop_shape import CropShape
 
-MOST_OBJECTS = 64
 MOST_ROUNDS = 11
-
-
-@dataclass(frozen=True)
-class CropShape:
-    """One kind of batch: ``images`` crops of ``size`` pixels with ``objects`` prompts each.
-
-    Attributes
-    ----------
-    size
-        Side in pixels, a multiple of 16.
-    images
-        Crops of a batch.
-    objects
-        Objects asked about in each crop, at most 64; fewer where a crop has few.
-    share
-        Weight among the kinds of batches.
-    """
-
-    size: int
-    images: int
-    objects: int
-    share: float
-
-    def __post_init__(self) -> None:
-        """Refuse what no network takes."""
-        if self.size < 32 or self.size % 16:
-            raise TrainingError(
-                f"crops of {self.size} pixels: the size must be a multiple of 16, at least 32."
-            )
-        if self.images < 1 or not 1 <= self.objects <= MOST_OBJECTS or not self.share >= 0:
-            raise TrainingError(
-                f"{self}: at least one image, 1 to {MOST_OBJECTS} objects, a share of 0 or more."
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> "CropShape":
-        """Read ``SIZExIMAGESxOBJECTS:SHARE``, such as ``256x4x6:0.6``.
-
-        Raises
-        ------
-        TrainingError
-            The text is of another form.
-        """
-        sizes, _, share = text.partition(":")
-        try:
-            size, images, objects = (int(part) for part in sizes.split("x"))
-            return cls(size, images, objects, float(share or 1))
-        except ValueError as error:
-            if isinstance(error, TrainingError):
-                raise
-            raise TrainingError(
-                f"{text!r} is no kind of crops: write SIZExIMAGESxOBJECTS:SHARE, as in 256x4x6:0.6"
-            ) from error
 
 
 @dataclass(frozen=True)
@@ -189,6 +136,9 @@ class TrainParams:
     working_sides
         Least and largest long side in pixels to which the model brings a picture when it is used:
         crops are cut at scales around that.
+    variety
+        How much the scale and the looks of crops are varied, 0 to 1; 0: they are only turned and
+        mirrored.
     synthetic_share
         Share of crops that are drawn (``synthetic.py``) instead of cut from the packs.
     copy_paste
@@ -242,6 +192,7 @@ class TrainParams:
         )
     )
     working_sides: tuple[int, int] = (640, 1024)
+    variety: float = 1.0
     synthetic_share: float = 0.45
     copy_paste: float = 0.15
     manual_weight: float = 1.0
@@ -270,6 +221,7 @@ class TrainParams:
             "workers": self.workers >= 0,
             "crops": len(self.crops) > 0 and sum(c.share for c in self.crops) > 0,
             "working_sides": 32 <= self.working_sides[0] <= self.working_sides[1],
+            "variety": 0 <= self.variety <= 1,
             "synthetic_share": 0 <= self.synthetic_share <= 1,
             "copy_paste": 0 <= self.copy_paste <= 1,
             "manual_weight": self.manual_weight > 0,
@@ -304,6 +256,9 @@ SAM_RECIPE = TrainParams(
 RECIPES = {"small": TrainParams(), "sam": SAM_RECIPE}
 
 
+FINETUNE_RATES = {"decoder": 1e-3, "lora": 3e-4, "all": 3e-4}
+
+
 @dataclass(frozen=True)
 class FinetuneParams:
     """Fitting a trained model to a few labelled images.
@@ -320,7 +275,7 @@ class FinetuneParams:
     steps
         Length in steps, in place of ``minutes``.
     learning_rate
-        At its highest.
+        At its highest; None: 1e-3 for the decoder alone, 3e-4 for more of the network.
     validation
         Share of the images that is kept to choose weights by, at least one; a single image is
         trained on and validated on.
@@ -336,6 +291,9 @@ class FinetuneParams:
         Crops of a step.
     crop_objects
         Objects asked about in each crop.
+    variety
+        How much the scale and the looks of crops are varied, 0 to 1. With little the model fits
+        images of one magnification better, and others worse.
     synthetic_share
         Share of crops that are drawn: what the model could do before is forgotten less.
     seed
@@ -350,7 +308,7 @@ class FinetuneParams:
     rank: int = 4
     minutes: float = 8.0
     steps: int | None = None
-    learning_rate: float = 3e-4
+    learning_rate: float | None = None
     validation: float = 0.2
     patience: int = 6
     validate_every: int = 50
@@ -358,6 +316,7 @@ class FinetuneParams:
     crop: int = 384
     crops: int = 2
     crop_objects: int = 10
+    variety: float = 0.3
     synthetic_share: float = 0.0
     seed: int = 0
     threads: int = 2
@@ -380,17 +339,19 @@ class FinetuneParams:
 
     def training(self, working_sides: tuple[int, int]) -> TrainParams:
         """The same as settings of the training loop; see there for ``working_sides``."""
+        rate = self.learning_rate
         return TrainParams(
             minutes=self.minutes,
             steps=self.steps,
             seed=self.seed,
-            learning_rate=self.learning_rate,
+            learning_rate=FINETUNE_RATES[self.scope] if rate is None else rate,
             warmup_steps=20,
             ema_decay=0.98,
             device=self.device,
             workers=0,
             crops=(CropShape(self.crop, self.crops, self.crop_objects, 1.0),),
             working_sides=working_sides,
+            variety=self.variety,
             synthetic_share=self.synthetic_share,
             copy_paste=0.0,
             first_rounds=3,

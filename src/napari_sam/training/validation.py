@@ -76,16 +76,17 @@ def validate(
     weights
         To be judged in place of the network's own.
     """
-    device = next(model.parameters()).device
-    predictor = Predictor(model, spec, runtime=Runtime(device, "exact"))  # type: ignore[arg-type]
-    with _posing(model, weights):
+    with posing(model, spec, weights) as predictor:
         results = [r for s in samples for r in evaluate_sample(predictor, s, params)]
     return Figures.of(results)
 
 
 @contextmanager
-def _posing(model: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
-    """The network in eval mode, with other weights for a while."""
+def posing(
+    model: nn.Module, spec: ModelSpec, weights: Mapping[str, Tensor] | None
+) -> Iterator[Predictor]:
+    """The network as a predictor, in eval mode and with other weights for a while."""
+    device = next(model.parameters()).device
     modes = [(module, module.training) for module in model.modules()]
     own = {n: v.detach().clone() for n, v in model.state_dict().items()} if weights else None
     generator = torch.get_rng_state()
@@ -93,7 +94,7 @@ def _posing(model: nn.Module, weights: Mapping[str, Tensor] | None) -> Iterator[
     if weights:
         model.load_state_dict(weights)
     try:
-        yield
+        yield Predictor(model, spec, runtime=Runtime(device, "exact"))  # type: ignore[arg-type]
     finally:
         if own:
             model.load_state_dict(own)

@@ -18,6 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,42 @@ class ClusterRunner:
                     yield Progress(finished, total, message or "waiting for another process")
                 said = f"{workers} workers" if workers else "waiting for workers"
                 yield Progress(finished, total, said)
+        finally:
+            with suppress(Exception):  # the scheduler may be what is gone
+                self.client.cancel(list(running))
+
+    def spread(
+        self, function: Any, calls: Iterable[tuple[Any, ...]], *, keep: bool = False
+    ) -> Generator[int, None, list[Any]]:
+        """Call a function on the workers: see :class:`~napari_sam.volume.stitching.Workers`.
+
+        What is kept lies in the memory of the workers, and is made again where one of them dies.
+
+        Raises
+        ------
+        ClusterError
+            The scheduler is gone, or workers die of it.
+        NapariSamError
+            As of the function.
+        """
+        run = f"{function.__name__.strip('_')}-{uuid.uuid4().hex[:8]}"
+        waiting = enumerate(calls)
+        running: dict[distributed.Future[Any], int] = {}
+        answers: dict[int, Any] = {}
+        try:
+            while True:
+                free = AHEAD * self._workers() - len(running)
+                for number, arguments in islice(waiting, max(0, free)):
+                    future = self.client.submit(
+                        function, *arguments, key=f"{run}-{number}", retries=RETRIES, pure=False
+                    )
+                    running[future] = number
+                yield len(answers)
+                if not running and free > 0:
+                    return [answers[number] for number in sorted(answers)]
+                for future in self._ended(running):
+                    fetched = None if keep and future.status == "finished" else _called(future)
+                    answers[running.pop(future)] = future if keep else fetched
         finally:
             with suppress(Exception):  # the scheduler may be what is gone
                 self.client.cancel(list(running))
@@ -207,23 +244,40 @@ def _tile(work: Work, path: str, index: int) -> str | NapariSamError | None:
 def _outcome(future: "distributed.Future[Any]", store: TileStore, index: int) -> str | None:
     """What became of a tile; None where another process is about to make it."""
     try:
-        answer: str | NapariSamError | None = future.result()
+        answer: str | NapariSamError | None = _answer(future)
     except distributed.KilledWorker as error:
-        deaths, last = error.allowed_failures + 1, error.last_worker.address
-        store.fail(index, f"{deaths} workers died of it, the last one at {last}: out of memory?")
+        store.fail(index, _deaths(error))
         return f"{store.manifest.grid.tile(index).key} failed"
-    except (CancelledError, CommClosedError) as error:
-        raise _gone(error) from error
-    except OSError:
-        raise
-    except Exception as error:
-        raise ClusterError(
-            f"a worker cannot make tiles: {type(error).__name__}: {error}. All of them need"
-            " napari-sam, in this version."
-        ) from error
     if isinstance(answer, NapariSamError):
         raise answer
     return answer
+
+
+def _called(future: "distributed.Future[Any]") -> Any:
+    """What a function answered."""
+    try:
+        return _answer(future)
+    except distributed.KilledWorker as error:
+        raise ClusterError(f"{_deaths(error)} Run the same command again with more.") from error
+
+
+def _answer(future: "distributed.Future[Any]") -> Any:
+    try:
+        return future.result()
+    except (CancelledError, CommClosedError) as error:
+        raise _gone(error) from error
+    except (OSError, NapariSamError, distributed.KilledWorker):
+        raise
+    except Exception as error:
+        raise ClusterError(
+            f"a worker cannot work: {type(error).__name__}: {error}. All of them need"
+            " napari-sam, in this version."
+        ) from error
+
+
+def _deaths(error: "distributed.KilledWorker") -> str:
+    deaths, last = error.allowed_failures + 1, error.last_worker.address
+    return f"{deaths} workers died of it, the last one at {last}: out of memory?"
 
 
 def _gone(error: BaseException) -> ClusterError:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class Embedder:
         answer today and tomorrow.
     most_bytes
         What is kept in memory; what was not used for longest goes first.
+    closer
+        Small objects get a closer look, if the model is one that does so: for clicks.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class Embedder:
         *,
         dtype: str = "float16",
         most_bytes: int = MOST_BYTES,
+        closer: bool = False,
     ) -> None:
         self.job = job
         self.grid = job.grid
         self.path = store
-        self._dtype = dtype
+        self._dtype, self._closer = dtype, closer
         self._work = EmbedWork(job.image, job.intensity, job.model)
         self._store: TileStore | None = None
         self._kept: OrderedDict[Hashable, ImageEmbedding] = OrderedDict()
@@ -138,15 +141,20 @@ class Embedder:
 
     def _tile(self, tile: Tile, unwanted: Unwanted | None) -> "ImageEmbedding":
         store = self.store
-        device = getattr(getattr(self.job.model.load(), "runtime", None), "device", "cpu")
-        if store is None or not store.is_done(tile.index):
-            part = self.job.image.read(tile.plane, tile.read)
+        there = store is not None and store.is_done(tile.index)
+        part = None if there and not self._closer else self.job.image.read(tile.plane, tile.read)
+        if part is not None and not there:
             with _giving_up(unwanted):
                 made = self._work.embed(part)
             if store is None:
-                return made
+                return self._shown(made, part)
             store.write(tile.index, embedding_arrays(made))
-        return read_embedding(store, tile.index, device=device)
+        assert store is not None
+        device = getattr(getattr(self.job.model.load(), "runtime", None), "device", "cpu")
+        return self._shown(read_embedding(store, tile.index, device=device), part)
+
+    def _shown(self, embedding: "ImageEmbedding", part: NDArray[Any] | None) -> "ImageEmbedding":
+        return self._work.shown(embedding, part) if self._closer and part is not None else embedding
 
     def _crop(self, plane: Plane, region: Region) -> "ImageEmbedding":
         size = (region[0].stop - region[0].start, region[1].stop - region[1].start)
@@ -155,7 +163,8 @@ class Embedder:
         while max(size) // (2 * step) >= seen:
             step *= 2
         part = read_reduced(self.job.image, plane, region, step)
-        return as_size(self._work.embed(part), size)
+        embedding = self._work.embed(part)
+        return as_size(self._shown(embedding, part if step == 1 else None), size)
 
     def _get(self, key: Hashable, make: "Callable[[], ImageEmbedding]") -> "ImageEmbedding":
         with self._lock:
@@ -183,9 +192,12 @@ class Embedder:
 def as_size(embedding: "ImageEmbedding", size: Size) -> "ImageEmbedding":
     """The same embedding for prompts in pixels of another size than it was made of.
 
-    Masks come out at that size; between the pixels it is only scale.
+    Masks come out at that size; between the pixels it is only scale. At another size there is no
+    closer look.
     """
-    return replace(embedding, frame=replace(embedding.frame, original=size))
+    if embedding.frame.original == size:
+        return embedding
+    return replace(embedding, frame=replace(embedding.frame, original=size), picture=None)
 
 
 def _giving_up(unwanted: Unwanted | None) -> AbstractContextManager[None]:
@@ -198,4 +210,5 @@ def _giving_up(unwanted: Unwanted | None) -> AbstractContextManager[None]:
 
 def _nbytes(embedding: "ImageEmbedding") -> int:
     tensors = [embedding.features, *([] if embedding.skip is None else [embedding.skip])]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    picture = 0 if embedding.picture is None else embedding.picture.nbytes
+    return picture + sum(tensor.numel() * tensor.element_size() for tensor in tensors)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_sam.core.automatic import EncodesAndDecodes
     from napari_sam.core.predictor import Predictor
 
-__all__ = ["ModelChoice", "PredictorSource"]
+__all__ = ["Given", "ModelChoice", "PredictorSource"]
 
 
 class PredictorSource(Protocol):
@@ -31,6 +31,29 @@ class PredictorSource(Protocol):
     def identity(self) -> dict[str, Any]:
         """What decides its results: plain values for the manifest."""
         ...
+
+
+class Given:
+    """A predictor that is there already, as a source of one.
+
+    Parameters
+    ----------
+    predictor
+        The predictor.
+    name
+        What a manifest calls it.
+    """
+
+    def __init__(self, predictor: "EncodesAndDecodes", name: str = "given") -> None:
+        self._predictor, self._name = predictor, name
+
+    def load(self) -> "EncodesAndDecodes":
+        """The predictor."""
+        return self._predictor
+
+    def identity(self) -> dict[str, str]:
+        """Its name."""
+        return {"name": self._name}
 
 
 @dataclass(frozen=True)

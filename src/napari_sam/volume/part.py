@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from napari_sam.core.regions import Region
 from napari_sam.progress import Progress
 from napari_sam.volume.image import Plane
-from napari_sam.volume.pipelines import TILES_AT_ONCE
 from napari_sam.volume.run import run
 from napari_sam.volume.stitch import find_objects, paint
+from napari_sam.volume.stitching import TILES_AT_ONCE
 from napari_sam.volume.store import TileStore
 from napari_sam.volume.tiles import Tile, TileGrid, intersection, within
 from napari_sam.volume.work import Work

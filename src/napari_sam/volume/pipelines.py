@@ -9,28 +9,25 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xxhash
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
 import napari_sam
 from napari_sam.core.params import AutomaticParams
 from napari_sam.progress import Progress
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
-from napari_sam.volume.link import LinkParams, link_planes
+from napari_sam.volume.link import LinkParams
 from napari_sam.volume.manifest import ArraySpec, Manifest
 from napari_sam.volume.model import PredictorSource
 from napari_sam.volume.ome import LabelImage
-from napari_sam.volume.overlaps import Overlaps, count_overlaps
 from napari_sam.volume.run import WAIT_S, Runner, run
 from napari_sam.volume.sample import fingerprint
-from napari_sam.volume.stitch import PlaneObjects, ReadLabels, find_objects, paint
+from napari_sam.volume.stitching import Labelling, Workers, stitch_far, stitch_here
 from napari_sam.volume.store import TileStore, read_manifest
 from napari_sam.volume.tiles import TileGrid
 from napari_sam.volume.work import EmbedWork, SegmentWork
@@ -43,8 +40,6 @@ __all__ = [
     "segment_volume",
     "stitch_volume",
 ]
-
-TILES_AT_ONCE = 24  # tiles whose labels are in memory: a tile and those around it, twice
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,7 @@ def stitch_volume(
     name: str,
     *,
     params: LinkParams | None = None,
+    runner: Runner = run,
 ) -> Generator[Progress, None, LabelImage]:
     """Make one label image of the labels of all tiles: ``labels/<name>`` below ``root``.
 
@@ -210,6 +206,9 @@ def stitch_volume(
         Where the labels go: see :class:`~napari_sam.volume.ome.LabelImage`.
     params
         How planes are linked.
+    runner
+        One that can call functions elsewhere (:class:`~napari_sam.volume.stitching.Workers`) does
+        so with whole planes; any other one is not asked.
 
     Raises
     ------
@@ -228,37 +227,10 @@ def stitch_volume(
         if begun is not None and begun.complete:
             yield Progress(1, 1, "labels are complete")
             return begun
-        return (yield from _stitch(store, image, Path(root), name, params, made_from))
-
-
-def _stitch(
-    store: TileStore,
-    image: ImageRef,
-    root: Path,
-    name: str,
-    params: LinkParams,
-    made_from: dict[str, Any],
-) -> Generator[Progress, None, LabelImage]:
-    grid = store.manifest.grid
-    read = _reader(store)
-    total = 2 * len(grid) + len(grid.planes)
-    objects = []
-    for number, plane in enumerate(grid.planes):
-        yield Progress(number, total, "finding objects across seams")
-        objects.append(find_objects(grid, plane, read, named="prompts" in store.manifest.params))
-    areas, overlaps = yield from _measure(grid, objects, read, params, total)
-    tables, count = link_planes(areas, overlaps, params)
-    dtype = "uint32" if count < 2**32 else "uint64"
-    labels = LabelImage.create(
-        root, name, image, dtype=dtype, tile=grid.write_size, made_from=made_from
-    )
-    for tile in grid:
-        number = tile.plane[0] * grid.shape[1] + tile.plane[1]
-        painted = paint(grid, tile, objects[number], read)
-        labels.write(tile.plane, tile.write, tables[number].astype(dtype)[painted])
-        yield Progress(len(grid.planes) + len(grid) + tile.index + 1, total, "writing labels")
-    labels.finish(count)
-    return labels
+        labelling = Labelling(image, Path(root), name, params, made_from)
+        if isinstance(runner, Workers):
+            return (yield from stitch_far(store, labelling, runner))
+        return (yield from stitch_here(store, labelling))
 
 
 def _alone(lock: Path, held: ExitStack) -> Generator[Progress, None, None]:
@@ -270,41 +242,6 @@ def _alone(lock: Path, held: ExitStack) -> Generator[Progress, None, None]:
         except Timeout:
             yield Progress(0, 1, "waiting for another process")
             time.sleep(WAIT_S)
-
-
-def _measure(
-    grid: TileGrid,
-    objects: list[PlaneObjects],
-    read: ReadLabels,
-    params: LinkParams,
-    total: int,
-) -> Generator[Progress, None, tuple[list[NDArray[np.int64]], dict[tuple[int, int], Overlaps]]]:
-    """Sizes of the objects of each plane, and how they overlap those of the planes above."""
-    areas = [np.zeros(one.count + 1, np.int64) for one in objects]
-    parts: dict[tuple[int, int], list[Overlaps]] = {}
-    reach = 0 if params.planes_apart else params.gap + 1
-    done, depth = len(grid.planes), grid.shape[1]
-    rows, columns = grid.cells
-    for t, row, column in np.ndindex(grid.shape[0], rows, columns):
-        below: list[tuple[int, NDArray[np.uint32]]] = []
-        for z in range(depth):
-            number = t * depth + z
-            painted = paint(grid, grid.at((t, z), (row, column)), objects[number], read)
-            areas[number] += np.bincount(painted.reshape(-1), minlength=len(areas[number]))
-            for other, before in below:
-                parts.setdefault((other, number), []).append(count_overlaps(before, painted))
-            below = [*below, (number, painted)][-reach:] if reach else []
-            done += 1
-            yield Progress(done, total, "linking planes" if reach else "measuring objects")
-    return areas, {pair: Overlaps.total(found) for pair, found in parts.items()}
-
-
-def _reader(store: TileStore) -> ReadLabels:
-    @lru_cache(maxsize=TILES_AT_ONCE)
-    def read(index: int) -> NDArray[Any]:
-        return store.read(index)["labels"]
-
-    return lambda tile: read(tile.index)
 
 
 def open_embeddings(job: VolumeJob, path: Path, dtype: str) -> TileStore:

@@ -51,10 +51,12 @@ class PromptWork:
         size = self.grid.read_size
         if not wanted:
             return {"labels": np.zeros(size, np.uint32)}
+        part = self.embed.image.read(tile.plane, tile.read)
         if self.embeddings is None:
-            embedding = self.embed.embed(self.embed.image.read(tile.plane, tile.read))
+            embedding = self.embed.embed(part)
         else:
             embedding = kept_embedding(self.embed, self.embeddings, tile)
+        embedding = self.embed.shown(embedding, part)
         corner = (tile.read[0].start, tile.read[1].start)
         moved = [_moved(one.prompt, corner) for one in wanted]
         labels = decode_objects(self.embed.model.load(), embedding, moved).to_labels()

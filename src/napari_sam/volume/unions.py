@@ -1,7 +1,9 @@
-"""Union-find over numbered things, as whole arrays. Knows nothing of labels."""
+"""Which numbered things hang together, as whole arrays. Knows nothing of labels."""
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 __all__ = ["components"]
 
@@ -17,19 +19,13 @@ def components(count: int, first: Numbers, second: Numbers) -> Numbers:
         (count,) numbers 0, 1, ...: equal where things are connected, in the order in which the
         first thing of each component comes.
     """
-    parent = np.arange(count)
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        root_a, root_b = _root(parent, a), _root(parent, b)
-        # The smaller number is the root: so the answer does not depend on the order of pairs.
-        low, high = min(root_a, root_b), max(root_a, root_b)
-        parent[high] = low
-    while (parent[parent] != parent).any():
-        parent = parent[parent]
-    return np.asarray(np.unique(parent, return_inverse=True)[1], np.int64)
-
-
-def _root(parent: Numbers, thing: int) -> int:
-    while parent[thing] != thing:
-        parent[thing] = parent[parent[thing]]
-        thing = int(parent[thing])
-    return thing
+    if not count:
+        return np.zeros(0, np.int64)
+    pairs = (np.ones(len(first), bool), (first, second))
+    graph = coo_array(pairs, shape=(count, count))
+    found = connected_components(graph, directed=False)[1]
+    # Numbered anew, so that the answer depends neither on the order of pairs nor on the search.
+    _, firsts, which = np.unique(found, return_index=True, return_inverse=True)
+    rank = np.empty(len(firsts), np.int64)
+    rank[np.argsort(firsts)] = np.arange(len(firsts))
+    return np.asarray(rank[which], np.int64)

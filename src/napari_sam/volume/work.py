@@ -3,7 +3,7 @@
 The same work runs in this process or on another machine; its result depends on the tile alone.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -54,7 +54,20 @@ class EmbedWork:
 
     def embed(self, part: NDArray[Any]) -> "ImageEmbedding":
         """The embedding of pixels as the image has them."""
-        return self.model.load().encode(self.intensity.picture(part), intensity="as_is")
+        embedding = self.model.load().encode(self.intensity.picture(part), intensity="as_is")
+        # A store keeps no picture: see `shown`.
+        return replace(embedding, picture=None)
+
+    def shown(self, embedding: "ImageEmbedding", part: NDArray[Any]) -> "ImageEmbedding":
+        """An embedding with its picture, if the model looks closer at small objects.
+
+        One that was read from a store has none, and must answer as one that was just made.
+        """
+        give = getattr(self.model.load(), "with_picture", None)
+        if give is None:
+            return embedding
+        shown: ImageEmbedding = give(embedding, self.intensity.picture(part))
+        return shown
 
     def probe(self, size: tuple[int, int], dtype: str) -> tuple[tuple[ArraySpec, ...], Any]:
         """What the store must hold for tiles of a size: its arrays, and the frame."""

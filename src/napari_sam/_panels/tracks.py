@@ -1,0 +1,73 @@
+"""Tracks of a film: look, decide which divisions there are, make layers."""
+
+from qtpy.QtCore import QSignalBlocker, Qt
+from qtpy.QtWidgets import QListWidget, QListWidgetItem
+
+from napari_sam._panels.rows import Section, button, line
+from napari_sam._tracks import Tracks
+
+LIST_HEIGHT = 90
+
+
+class TracksPanel(Section):
+    """Link the labels of all frames; a list of divisions; labels and a Tracks layer."""
+
+    def __init__(self, tracks: Tracks) -> None:
+        super().__init__("Tracks")
+        self._tracks = tracks
+        self.look = button(
+            "Look for tracks",
+            "Link the labels of all frames by what they share, and propose divisions.",
+            tracks.look,
+        )
+        self.divisions = QListWidget()
+        self.divisions.setFixedHeight(LIST_HEIGHT)
+        self.divisions.setToolTip("Proposed divisions. Click: go there. Untick: it is none.")
+        self.divisions.itemChanged.connect(self._on_ticked)
+        self.divisions.itemClicked.connect(self._on_clicked)
+        self.make = button(
+            "Make tracks",
+            "New labels in which an object keeps its number through time, and a Tracks layer.",
+            tracks.make,
+        )
+        self.cancel = button("Cancel", "Stop; nothing is made.", tracks.cancel)
+        self.said = line()
+        self.add_wide(self.look)
+        self.add_wide(self.said)
+        self.add_wide(self.divisions)
+        self.add_wide(self.make)
+        self.add_wide(self.cancel)
+        self._shown: object = None
+        tracks.changed.connect(self._show)
+        self._show()
+
+    def _on_ticked(self, item: QListWidgetItem) -> None:
+        division = self._tracks.divisions[self.divisions.row(item)]
+        self._tracks.decide(division, item.checkState() == Qt.CheckState.Checked)
+
+    def _on_clicked(self, item: QListWidgetItem) -> None:
+        self._tracks.jump(self._tracks.divisions[self.divisions.row(item)])
+
+    def _show(self) -> None:
+        tracks = self._tracks
+        ready = tracks.linked is not None
+        self.look.setEnabled(not tracks.busy)
+        self.make.setEnabled(ready and not tracks.busy)
+        self.said.setText(tracks.said)
+        self.show_row(self.cancel, tracks.busy)
+        self.show_row(self.said, bool(tracks.said))
+        self.show_row(self.divisions, bool(tracks.divisions))
+        if tracks.linked is not self._shown:
+            self._shown = tracks.linked
+            self._fill()
+
+    def _fill(self) -> None:
+        with QSignalBlocker(self.divisions):
+            self.divisions.clear()
+            for event in self._tracks.divisions:
+                children = " + ".join(map(str, event.children))
+                text = f"Frame {event.frame}: {event.parent} -> {children} ({event.evidence:.2f})"
+                item = QListWidgetItem(text)
+                refused = event in self._tracks.refused
+                item.setCheckState(Qt.CheckState.Unchecked if refused else Qt.CheckState.Checked)
+                self.divisions.addItem(item)
