@@ -229,9 +229,12 @@ class Binding:
         self._viewer.layers.selection.active = layer
 
     def _drop_own(self) -> None:
-        for role in list(self._own):
-            layer = self._own.pop(role)
-            if layer in self._viewer.layers:
+        mine = [layer for layer in self._own.values() if layer in self._viewer.layers]
+        self._own.clear()
+        if not mine:
+            return
+        with self._viewer.layers.batched_update():  # else napari collects garbage after each
+            for layer in mine:
                 self._viewer.layers.remove(layer)
 
     def need(self, role: str) -> Layer:
