@@ -29,7 +29,7 @@ def open_window(make_napari_viewer, qtbot, monkeypatch, tmp_path):
         viewer = make_napari_viewer(show=True)
         dock = SegmentAnything(viewer, load=lambda _: FakePredictor())
         viewer.window.add_dock_widget(dock, name="Segment Anything")
-        dock.tabs.setCurrentWidget(dock.finetune_tab)
+        dock.tabs.setCurrentWidget(dock.finetune_panel)
         opened.append(dock)
         return viewer, dock, dock.finetune_panel
 

@@ -45,7 +45,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
     viewer, dock = open_window(image, name="histology", rgb=True)
     labels = imread(SAMPLES / "nuclei_histology_labels.png").astype(np.int32)
     viewer.add_labels(labels, name="by hand", opacity=0.4)
-    dock.tabs.setCurrentWidget(dock.finetune_tab)
+    dock.tabs.setCurrentWidget(dock.finetune_panel)
     dock.finetune.change(name="histology", minutes=minutes)
     dock.finetune_panel.start.click()
     state = dock.finetune

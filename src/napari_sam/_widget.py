@@ -9,7 +9,7 @@ import numpy as np
 from napari.utils.notifications import show_error
 from numpy.typing import NDArray
 from qtpy.QtCore import QEvent, QTimer
-from qtpy.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_sam._bulk import Bulk, BulkRequest, keep_all
 from napari_sam._everything import Everything
@@ -40,10 +40,11 @@ from napari_sam._panels.keys import KeysPanel
 from napari_sam._panels.mask import MaskPanel
 from napari_sam._panels.model import ModelPanel
 from napari_sam._panels.objects import ObjectsPanel
+from napari_sam._panels.pages import Pages
 from napari_sam._panels.prompt import PromptPanel
 from napari_sam._panels.propagate import PropagatePanel
 from napari_sam._panels.restore import RestorePanel
-from napari_sam._panels.rows import column, scrolled
+from napari_sam._panels.rows import column
 from napari_sam._panels.series import SeriesPanel
 from napari_sam._panels.tracks import TracksPanel
 from napari_sam._panels.volume import VolumePanel
@@ -219,7 +220,7 @@ class SegmentAnything(QWidget):
         self.series_panel = SeriesPanel(self.series)
         self.journal_panel = JournalPanel(self.keeper)
         self.setMinimumWidth(LEAST_WIDTH)
-        self.tabs = QTabWidget()
+        self.tabs = Pages()
         self.tabs.addTab(column(self.prompt_panel, self.mask_panel), "Click")
         self.tabs.addTab(self.everything_panel, "Everything")
         self.tabs.addTab(self.objects_panel, "Objects")
@@ -227,20 +228,19 @@ class SegmentAnything(QWidget):
         self.tabs.addTab(self.volume_panel, "Volume")
         self.propagate_panel = PropagatePanel(self.propagating)
         self.tracks_panel = TracksPanel(self.tracks)
-        self.stack_tab = scrolled(column(self.propagate_panel, self.tracks_panel))
+        self.stack_tab = column(self.propagate_panel, self.tracks_panel)
         self.tabs.addTab(self.stack_tab, "3D / time")
         self.finetune_panel = FinetunePanel(self.finetune)
-        self.finetune_tab = scrolled(self.finetune_panel)
-        self.tabs.addTab(self.finetune_tab, "Fine-tune")
+        self.tabs.addTab(self.finetune_panel, "Fine-tune")
         self.tabs.addTab(column(self.files_panel, self.series_panel, self.journal_panel), "Files")
         self.tabs.addTab(column(KeysPanel()), "Keys")
         self.tabs.currentChanged.connect(self._on_tab)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 10, 4, 4)
-        panels = (self.restore_panel, self.image_panel, self.model_panel, self.tabs, self.job_panel)
-        for panel in panels:
+        for panel in (self.restore_panel, self.image_panel, self.model_panel):
             layout.addWidget(panel)
-        layout.addStretch(1)
+        layout.addWidget(self.tabs, 1)
+        layout.addWidget(self.job_panel)
 
     def _connect(self) -> None:
         session = self.session
