@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from napari_sam.core.params import AutomaticParams
-from napari_sam.evaluation.cutting import Given, crossing, cut, seams
+from napari_sam.evaluation.cutting import crossing, cut, seams
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.seam_clicks import at_home, iou
 from napari_sam.evaluation.seam_everything import count_cuts, found_in_tiles
 from napari_sam.evaluation.stacks import judge, link_truth
 from napari_sam.volume.link import LinkParams
+from napari_sam.volume.model import Given
 from napari_sam.volume.tiles import TileGrid
 from tests.volume.fakes import Greys, cells
 
