@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["MOST_POINTS", "Carried", "Hint"]
 
 MOST_POINTS = 3
-GROWTH = 0.0  # pixels that a box grows by, on isotropic steps
-MOST_GROWTH = 0.15  # of the box's side
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +97,7 @@ class Hint:
         expected, moves = carried.shape, params.motion and carried.before is not None
         if moves and carried.before is not None:
             expected = extrapolate(carried.before, carried.shape, flat, size)
-        box = _box(expected, spacing, size) if "box" in params.mode else None
+        box = _box(expected) if "box" in params.mode else None
         points = expected.deepest(MOST_POINTS, flat) if "points" in params.mode else None
         claim = None if moves else carried.claim
         return cls(carried.id, expected, box, points, "mask" in params.mode, claim)
@@ -118,14 +116,7 @@ class Hint:
         return Sketch(mask=self.expected.mask, offset=corner).moved(*look.corner).logits(frame)
 
 
-def _box(
-    shape: Shape, spacing: tuple[float, float, float], size: Size
-) -> tuple[float, float, float, float]:
-    """Outer edges of the outermost pixels, grown by what an outline may move in a step."""
-    grown = []
-    for part, pixel, length in zip(shape.region, spacing[1:], size, strict=True):
-        side = part.stop - part.start
-        by = min(GROWTH * spacing[0] / pixel, MOST_GROWTH * side)
-        grown.append((max(-0.5, part.start - 0.5 - by), min(length - 0.5, part.stop - 0.5 + by)))
-    (y0, y1), (x0, x1) = grown
-    return (y0, x0, y1, x1)
+def _box(shape: Shape) -> tuple[float, float, float, float]:
+    """y0, x0, y1, x1: outer edges of the outermost pixels."""
+    rows, columns = shape.region
+    return (rows.start - 0.5, columns.start - 0.5, rows.stop - 0.5, columns.stop - 0.5)
