@@ -14,6 +14,7 @@ from rich.table import Table
 
 from napari_sam._cli_groups import grouped
 from napari_sam._cli_options import Force, Verbose, numbers, whole
+from napari_sam._cli_track_exports import Export, beside, is_export, write_export
 from napari_sam._cli_volume import say, watch
 
 if TYPE_CHECKING:
@@ -40,16 +41,6 @@ class _Divisions(StrEnum):
     PROPOSE = "propose"
     ACCEPT = "accept"
 
-
-class _Export(StrEnum):
-    CTC = "ctc"
-    CTC_TRUTH = "ctc-truth"
-    GEFF = "geff"
-    TRACKMATE = "trackmate-csv"
-
-
-_ENDINGS = {_Export.CTC: "_RES", _Export.CTC_TRUTH: "_TRA", _Export.GEFF: ".geff",
-            _Export.TRACKMATE: "_trackmate"}  # fmt: skip
 
 _USELESS = {_Method.OVERLAP: ("max_distance",), _Method.LAPTRACK: ("iou", "covered"),
             _Method.IDS: ("iou", "max_distance")}  # fmt: skip
@@ -158,7 +149,7 @@ LeastLength = Annotated[
     int, whole("--min-length", 1, "Leave out tracks in fewer frames, without relatives.", _EVENTS)
 ]
 Exports = Annotated[
-    list[_Export] | None,
+    list[Export] | None,
     typer.Option(
         "--export",
         metavar="[ctc|ctc-truth|geff|trackmate-csv]",
@@ -281,7 +272,7 @@ def track(
         made = _tracked(series, params, deciding)
     watch(write_tracked(made, output, provenance=_provenance(labels, linking, deciding)))
     for kind in exports:
-        _export(made, _beside(output, kind), kind)
+        write_export(made, beside(output, kind), kind)
     _tell(made, output, exports)
 
 
@@ -301,7 +292,7 @@ def _tracked(series: "LabelSeries", params: "TrackParams", deciding: Deciding) -
 
 
 def _check_places(
-    labels: str, output: Path, exports: tuple[_Export, ...], deciding: Deciding, force: bool
+    labels: str, output: Path, exports: tuple[Export, ...], deciding: Deciding, force: bool
 ) -> None:
     """Refuse places for results before any work is done."""
     from napari_sam._result_files import check_output
@@ -318,8 +309,8 @@ def _check_places(
             raise typer.BadParameter("the events go to a .csv file.", param_hint="--events")
         check_output(deciding.events, force=force, source=source)
     for kind in exports:
-        place = _beside(output, kind)
-        if not (force and _is_export(place, kind)):
+        place = beside(output, kind)
+        if not (force and is_export(place, kind)):
             check_output(place, force=force, source=source)
 
 
@@ -343,34 +334,6 @@ def _spacing(text: str | None) -> tuple[float, ...] | None:
     if text is None:
         return None
     return numbers(text, float, names="z,y,x" if text.count(",") > 1 else "y,x")
-
-
-def _beside(output: Path, kind: _Export) -> Path:
-    return output.with_name(output.stem + _ENDINGS[kind])
-
-
-def _is_export(place: Path, kind: _Export) -> bool:
-    """Whether it is a folder of that kind, which may be replaced."""
-    marks = {
-        _Export.CTC: ("res_track.txt",),
-        _Export.CTC_TRUTH: ("man_track.txt",),
-        _Export.GEFF: (".zattrs", "zarr.json"),
-        _Export.TRACKMATE: ("spots.csv",),
-    }[kind]
-    return place.is_dir() and any((place / mark).is_file() for mark in marks)
-
-
-def _export(made: "Relabelled", place: Path, kind: _Export) -> None:
-    from napari_sam.tracking import ctc, geff_store, trackmate
-
-    unit = made.series.unit
-    if kind is _Export.GEFF:
-        geff_store.write_geff(made.lineage, place, unit=unit)
-    elif kind is _Export.TRACKMATE:
-        trackmate.write_trackmate(made.lineage, place, unit=unit)
-    else:
-        naming = ctc.RESULT if kind is _Export.CTC else ctc.TRUTH
-        watch(ctc.write_ctc(made, place, naming=naming))
 
 
 def _provenance(labels: str, linking: Linking, deciding: Deciding) -> dict[str, object]:
@@ -398,11 +361,11 @@ def _tell_events(proposal: "Proposal", least: float | None) -> None:
     Console().print(table)
 
 
-def _tell(made: "Relabelled", output: Path, exports: tuple[_Export, ...]) -> None:
+def _tell(made: "Relabelled", output: Path, exports: tuple[Export, ...]) -> None:
     lineage = made.lineage
     say(
         f"{output}: {len(lineage.tracks)} tracks of {int((lineage.track > 0).sum())} objects in"
         f" {made.shape[0]} frames, {len(lineage.divisions)} divisions"
     )
     for kind in exports:
-        say(str(_beside(output, kind)))
+        say(str(beside(output, kind)))
