@@ -81,13 +81,6 @@ class Change:
         pairs = zip(self.offset, self.shape, strict=True)
         return tuple(slice(start, start + length) for start, length in pairs)
 
-    def region_from(self, start: Sequence[int]) -> Region:
-        """The bounding box, as seen from a pixel of the array."""
-        return tuple(
-            slice(first - begin, first - begin + length)
-            for first, begin, length in zip(self.offset, start, self.shape, strict=True)
-        )
-
     @property
     def mask(self) -> NDArray[np.bool_]:
         """Which pixels of the box."""
@@ -138,9 +131,8 @@ class LabelEdit:
         ):
             raise EditError(f"The change lies outside the labels, which have {shape} pixels.")
         values = labels.read(region)
-        start = tuple(part.start for part in region)
         for one in self.changes:
-            part = values[one.region_from(start)]
+            part = values[inside(one.region, region)]
             np.copyto(part, values.dtype.type(one.after), where=one.mask & (part == one.before))
         labels.write(region, values)
 

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from napari_sam._annotated import ObjectRecord
 from napari_sam._covered import Covered, both
-from napari_sam._label_edit import LabelEdit, LabelImage, difference
+from napari_sam._label_edit import LabelEdit, LabelImage, difference, inside
 from napari_sam._operations import Drawing, Mode
 
 
@@ -84,7 +84,7 @@ def reveal(
     before = labels.read(region)
     after = before.copy()
     for one in edit.changes:
-        after[one.region_from([part.start for part in region])][one.mask] = one.after
+        after[inside(one.region, region)][one.mask] = one.after
     freed, left = (before != 0) & (after == 0), {}
     for record in hidden:
         assert record.covered is not None

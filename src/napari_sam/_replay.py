@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_sam._document import Document, Made
 from napari_sam._history import Step
 from napari_sam._journal import Lines, restore
-from napari_sam._label_edit import ArrayLabels, difference
+from napari_sam._label_edit import ArrayLabels, difference, inside
 from napari_sam._place import place
 from napari_sam._predict import Plane, PromptablePredictor, ask, cut_objects
 from napari_sam._session import drawing_of
@@ -136,7 +136,7 @@ def _stroke(document: Document, step: Step) -> None:
     before = document.labels.read(region)
     after = before.copy()
     for one in step.edit.changes:
-        after[one.region_from([part.start for part in region])][one.mask] = one.after
+        after[inside(one.region, region)][one.mask] = one.after
     document.labels.write(region, after)
     document.stroke(difference(before, after, [part.start for part in region]))
 

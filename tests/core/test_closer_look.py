@@ -1,5 +1,6 @@
 """Closer looks: which objects, where, and that their masks come back to the image's pixels."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from napari_sam.core.closer_look import AROUND, SMALL, closer_look, prompts_in
+from napari_sam.core.closer_look import AROUND, LOOKS_KEPT, SMALL, closer_look, prompts_in
 from napari_sam.core.detail import Detail
 from napari_sam.core.frame import EMPTY_LOGIT, Frame
 from napari_sam.core.modeling.common import EncodedImage
@@ -124,6 +125,24 @@ def test_corrections_look_at_the_same_crop_again(predictor: Predictor, network: 
     )
     assert predictor.decode(embedding, again, multimask=False).details
     assert network.encoded == 2
+
+
+def test_only_the_last_crops_are_kept_whoever_asks(predictor: Predictor) -> None:
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    corners = [(y, x) for y in range(40, 1240, 200) for x in range(40, 1240, 100)]
+    for y, x in corners:
+        image[y : y + 11, x : x + 11] = 200
+    embedding = predictor.encode(image, intensity="as_is")
+
+    def ask(corner: tuple[int, int]) -> bool:
+        y, x = corner
+        return bool(predictor.decode(embedding, Prompts(boxes=[[y, x, y + 11, x + 11]])).details)
+
+    before = embedding.nbytes
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, corners))
+    assert len(corners) > LOOKS_KEPT == len(embedding._looks)
+    assert embedding.nbytes > before  # who bounds memory by it sees them
 
 
 def test_objects_asked_together_keep_their_details(predictor: Predictor) -> None:

@@ -19,7 +19,6 @@ from napari_sam.volume.image import ImageRef
 from napari_sam.volume.ome import LabelImage
 
 CHUNKED = (512, 512)
-SCAN = 4096  # pixels a side of the blocks in which labels of others are searched for the highest
 MOST_NAMES = 100
 MADE = {"made by": "napari-sam, by hand"}
 

@@ -1,9 +1,10 @@
 """What a form or a flag may set about the core. Torch-free, frozen; official names kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from math import inf, isfinite
 from numbers import Integral
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from napari_sam.core.registry import ModelSpec
 from napari_sam.errors import PromptError
 
+_Params = TypeVar("_Params")  # a dataclass
 Level = Literal["all", "whole", "part", "subpart"]
 
 _LEAST_WHOLE = {
@@ -135,10 +137,7 @@ class AutomaticParams:
         PromptError
             A name is unknown; the message lists the known ones.
         """
-        known = [field.name for field in fields(self)]
-        if unknown := [name for name in changes if name not in known]:
-            raise PromptError(f"there is no setting {unknown[0]!r}; known: {', '.join(known)}.")
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return changed(self, changes)
 
     def side(self, layer: int) -> int:
         """Points along each side of a layer's regular grid."""
@@ -152,3 +151,17 @@ class AutomaticParams:
         marks = np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)
         y, x = np.meshgrid(marks, marks, indexing="ij")
         return np.stack([y, x], -1).reshape(-1, 2)
+
+
+def changed(params: _Params, changes: Mapping[str, object]) -> _Params:
+    """A copy of some settings with other values.
+
+    Raises
+    ------
+    PromptError
+        A name is unknown; the message lists the known ones.
+    """
+    known = [field.name for field in fields(params)]  # type: ignore[arg-type]
+    if unknown := [name for name in changes if name not in known]:
+        raise PromptError(f"there is no setting {unknown[0]!r}; known: {', '.join(known)}.")
+    return replace(params, **changes)  # type: ignore[type-var]

@@ -44,6 +44,14 @@ class ImageEmbedding:
     # Only a speed-up: corrections of an object mostly look at the same crop again.
     _looks: dict[Look, "ImageEmbedding"] = field(default_factory=dict, repr=False)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory, closer looks among them: it grows when objects are asked for."""
+        tensors = [self.features, *([] if self.skip is None else [self.skip])]
+        own = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        shown = 0 if self.picture is None else self.picture.nbytes
+        return own + shown + sum(look.nbytes for look in list(self._looks.values()))
+
 
 @dataclass(frozen=True, eq=False)
 class MaskPrediction:

@@ -215,9 +215,10 @@ class Predictor:
             mask_stride=self.spec.mask_stride,
         )
         made = self._embed(np.ascontiguousarray(embedding.picture[look.region]), frame)
-        while len(embedding._looks) >= LOOKS_KEPT:
-            embedding._looks.pop(next(iter(embedding._looks)), None)
         embedding._looks[look] = made
+        # A list is made at once: other threads may add to it or drop from it meanwhile.
+        for old in list(embedding._looks)[:-LOOKS_KEPT]:
+            embedding._looks.pop(old, None)
         return made
 
     def _answer(

@@ -66,7 +66,7 @@ class Embedder:
         self._work = EmbedWork(job.image, job.intensity, job.model)
         self._store: TileStore | None = None
         self._kept: OrderedDict[Hashable, ImageEmbedding] = OrderedDict()
-        self._bytes, self._most = 0, most_bytes
+        self._most = most_bytes
         self._making: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
         self._opening = threading.Lock()
@@ -89,7 +89,8 @@ class Embedder:
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
-        return self._bytes
+        with self._lock:
+            return self._held()
 
     def tile(self, tile: Tile, *, unwanted: Unwanted | None = None) -> "ImageEmbedding":
         """The embedding of a tile's read region.
@@ -184,9 +185,11 @@ class Embedder:
 
     def _keep(self, key: Hashable, made: "ImageEmbedding") -> None:
         self._kept[key] = made
-        self._bytes += _nbytes(made)
-        while self._bytes > self._most and len(self._kept) > 1:
-            self._bytes -= _nbytes(self._kept.popitem(last=False)[1])
+        while len(self._kept) > 1 and self._held() > self._most:
+            self._kept.popitem(last=False)
+
+    def _held(self) -> int:
+        return sum(embedding.nbytes for embedding in self._kept.values())
 
 
 def as_size(embedding: "ImageEmbedding", size: Size) -> "ImageEmbedding":
@@ -206,9 +209,3 @@ def _giving_up(unwanted: Unwanted | None) -> AbstractContextManager[None]:
     from napari_sam.core.interrupt import interruptible
 
     return interruptible(unwanted)
-
-
-def _nbytes(embedding: "ImageEmbedding") -> int:
-    tensors = [embedding.features, *([] if embedding.skip is None else [embedding.skip])]
-    picture = 0 if embedding.picture is None else embedding.picture.nbytes
-    return picture + sum(tensor.numel() * tensor.element_size() for tensor in tensors)

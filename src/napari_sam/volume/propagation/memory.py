@@ -88,9 +88,6 @@ class FolderMemory:
         return self.folder / f"{name}-{plane:06d}.npz"
 
 
-_SIZES = ("original", "scaled", "canvas")
-
-
 def _pack(known: PlaneMemory) -> dict[str, np.ndarray]:
     claims = [claim for _, claim in known.values()]
     regions = [(*_ends(c.look.region), *(c.look.cell or (-1, -1)), *_ends(c.cells)) for c in claims]

@@ -1,9 +1,10 @@
 """What a form or a flag may set about propagation. Torch-free, frozen."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, get_args
 
+from napari_sam.core.params import changed
 from napari_sam.errors import PromptError
 
 __all__ = ["MODES", "Axis", "Mode", "PropagateParams"]
@@ -101,7 +102,4 @@ class PropagateParams:
         PromptError
             A name is unknown; the message lists the known ones.
         """
-        known = [field.name for field in fields(self)]
-        if unknown := [name for name in changes if name not in known]:
-            raise PromptError(f"there is no setting {unknown[0]!r}; known: {', '.join(known)}.")
-        return replace(self, **changes)  # type: ignore[arg-type]
+        return changed(self, changes)

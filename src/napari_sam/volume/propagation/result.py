@@ -3,7 +3,6 @@
 Plain values; knows no model and no file.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -157,8 +156,3 @@ class Propagation:
     events: tuple[Event, ...]
     asked: int
     remembered: int
-
-    def weakest(self, count: int = 10) -> Sequence[tuple[int, int, float]]:
-        """(plane, id, score) of the objects with the lowest scores, the lowest first."""
-        every = [(p, one, s) for one, curve in self.scores.items() for p, s in curve]
-        return sorted(every, key=lambda entry: (entry[2], entry[0], entry[1]))[:count]
