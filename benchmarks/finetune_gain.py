@@ -69,9 +69,9 @@ def measure(
     return Gain(before, after, minutes, cpu, result, tuple(s.name for s in judging))
 
 
-def choose(source: Source, dataset: str, most: int, without: set[str]) -> list[Sample]:
-    """The first images of a data set, but for some."""
-    items = [item for item in source.only((dataset,)).items if item["id"] not in without]
+def choose(source: Source, names: list[str], most: int, without: set[str]) -> list[Sample]:
+    """The first images whose names begin so, but for some."""
+    items = [item for item in source.only(tuple(names)).items if item["id"] not in without]
     return [sample for item in items[:most] for sample in source.planes(item, PLANES)]
 
 
@@ -105,15 +105,18 @@ def main() -> None:
     parser.add_argument("training", type=Path, help="a pack, or a folder of labelled images")
     parser.add_argument("judging", type=Path, help="the same, or another")
     parser.add_argument("--dataset", default="usiigaci", help="how the names of its images begin")
+    parser.add_argument("--learn", nargs="+", help="only from images whose names begin so")
     parser.add_argument("--images", type=int, default=5, help="to learn from")
     parser.add_argument("--judged", type=int, default=20, help="to judge by, at most")
     parser.add_argument("--run", type=Path, help="folder of the run. Default: one that is deleted")
     add_flags(parser, FinetuneParams)
     given = parser.parse_args()
     params = with_flags(FinetuneParams(), given)
-    training = choose(open_images(given.training), given.dataset, given.images, set())
+    training = choose(
+        open_images(given.training), given.learn or [given.dataset], given.images, set()
+    )
     known = {str(sample.item["id"]) for sample in training}
-    judging = choose(open_images(given.judging), given.dataset, given.judged, known)
+    judging = choose(open_images(given.judging), [given.dataset], given.judged, known)
     with tempfile.TemporaryDirectory() as own:
         gain = measure(training, judging, params, given.run or Path(own))
     print(to_markdown(gain, given.dataset))
