@@ -116,7 +116,7 @@ def _answer_with(truth: NDArray[np.uint16]) -> None:
             yield PropagationProgress(done, len(truth), f"plane {plane}", (result,))
         return Propagation(len(truth), {}, {}, (), 0, 0)
 
-    job.propagate_objects = answers  # type: ignore[assignment]
+    job.propagate_objects = answers
 
 
 def _report(name: str, beats: Beats, act: Callable[[], object], given: argparse.Namespace) -> None:
