@@ -132,6 +132,7 @@ class Run:
     memory: "Memory"
     states: list[State] = field(default_factory=lambda: [State()])
     clear: bool = False
+    closing: str = ""  # what to say when all that was written is one step
     edits: list[LabelEdit] = field(default_factory=list)
     fresh: dict[int, "PlaneResult"] = field(default_factory=dict)
     keys: dict[int, "KeyPlane"] = field(default_factory=dict)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_sam.core.regions import Region
+from napari_sam.volume.propagation.keys import Keys
 from napari_sam.volume.propagation.shapes import Shape, union
 from napari_sam.volume.propagation.stack import Stack
 
-__all__ = ["contrasts"]
+__all__ = ["contrasts", "usual_contrasts"]
 
 RING = 0.15  # width of what counts as around an object, of the root of its area
 LEAST_RING = 2  # pixels
@@ -42,6 +43,18 @@ def contrasts(
     picture = job.intensity.picture(job.image.read(stack.plane(plane), whole))
     grey = picture.mean(2, dtype=np.float32)
     return {one: _contrast(grey, whole, some[one], rings[one], telling) for one in some}
+
+
+def usual_contrasts(stack: Stack, keys: Keys) -> dict[int, float]:
+    """Of each object on that of its key planes on which it stands out most; 0: on none.
+
+    Near its end an object stands out little: a key plane there tells nothing of where it ends.
+    """
+    best: dict[int, float] = {}
+    for plane, shapes in keys.drawn.items():
+        for one, value in contrasts(stack, plane, shapes, telling=True).items():
+            best[one] = max(best.get(one, 0.0), value, key=abs)
+    return best
 
 
 def _contrast(

@@ -60,6 +60,7 @@ class PropagateParams:
     most_area_change: float = 2.5
     least_overlap: float = 0.25
     least_contrast: float = 0.5
+    reach: float = 0.0
     compete: bool = True
     interpolate: bool = True
     spacing: tuple[float, float, float] | None = None

@@ -11,9 +11,10 @@ from napari_sam.volume.propagation.asking import Asker
 from napari_sam.volume.propagation.carry import Carried, Hint
 from napari_sam.volume.propagation.claim import Claim
 from napari_sam.volume.propagation.compete import compete, events_on
-from napari_sam.volume.propagation.contrast import contrasts
+from napari_sam.volume.propagation.contrast import contrasts, usual_contrasts
 from napari_sam.volume.propagation.keys import Keys
 from napari_sam.volume.propagation.params import PropagateParams
+from napari_sam.volume.propagation.reach import within_reach
 from napari_sam.volume.propagation.result import Event, Stop, StopReason
 from napari_sam.volume.propagation.shapes import Shape, overlap_of
 from napari_sam.volume.propagation.stopping import reason_to_stop, step_of
@@ -70,6 +71,7 @@ def sweep(
     """
     step = 1 if direction == "forward" else -1
     carried: dict[int, Carried] = {}
+    usual = usual_contrasts(asker.stack, keys) if params.least_contrast else {}
     for plane in keys.order(direction):
         drawn = keys.shapes(plane)
         hints = [
@@ -80,6 +82,11 @@ def sweep(
         stops = [Stop(one, "absent", direction) for one in carried if one in keys.absent(plane)]
         if hints or stops:
             found = asker.claims(direction, plane, hints, step) if hints else {}
+            if params.reach:
+                found = {
+                    one: within_reach(claim, carried[one].shape, spacing, params.reach)
+                    for one, claim in found.items()
+                }
             claimed = _masks(found)
             fits = {one: overlap_of(carried[one].shape, shape) for one, shape in claimed.items()}
             left = compete(found, fits, drawn) if params.compete else found
@@ -97,7 +104,6 @@ def sweep(
                 (*stops, *(Stop(one, reason, direction) for one, reason in stopped)),
                 events_on(plane, {**claimed, **drawn}, {**shapes, **drawn}),
             )
-        usual = contrasts(asker.stack, plane, drawn, telling=True) if params.least_contrast else {}
         carried |= {
             one: Carried(one, shape, keys.claims.get((plane, one)), contrast=usual.get(one, 0.0))
             for one, shape in drawn.items()
