@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from napari_sam.core.params import AutomaticParams
 from napari_sam.core.registry import ModelSpec, get_spec
-from napari_sam.evaluation import seam_everything
+from napari_sam.evaluation import seam_everything, stacks
 from napari_sam.evaluation.cutting import crossing, cut, mirrored, pictures, seams
 from napari_sam.evaluation.datasets import Sample
 from napari_sam.evaluation.seam_clicks import at_home, iou
 from napari_sam.evaluation.seam_everything import Cutting, count_cuts, examine, found_in_tiles
-from napari_sam.evaluation.stacks import judge, link_truth
+from napari_sam.evaluation.stacks import judge, judge_planes, link_truth
 from napari_sam.volume.link import LinkParams
 from napari_sam.volume.model import Given
 from napari_sam.volume.tiles import TileGrid
@@ -147,3 +148,32 @@ def test_figures_of_stacks_and_what_linking_could_reach() -> None:
     figures = judge(truth, halves)
     assert figures.true == 12 or figures.true == len(np.unique(truth)) - 1
     assert figures.found > figures.true and figures.f1 < 1.0 and 0.4 < figures.best < 1.0
+
+
+def test_planes_are_judged_before_anything_is_linked() -> None:
+    """Objects that are right in each plane and linked to nothing: the linking's fault alone."""
+    _, truth = cells((4, 120, 120), count=12)
+    apart = truth.astype(np.int64)
+    apart[apart > 0] += 1000 * np.indices(truth.shape)[0][apart > 0]
+    in_planes = judge_planes(truth, apart)
+    assert in_planes.f1 == in_planes.best == 1.0 > judge(truth, apart).best
+    assert in_planes.true == in_planes.found == sum(len(np.unique(p[p > 0])) for p in truth)
+
+
+def test_stacks_that_were_judged_are_not_asked_again(tmp_path, monkeypatch, capsys) -> None:
+    data, truth = cells((5, 100, 90), count=8)
+    for name, values in (("image", data), ("label", truth.astype(np.uint16))):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values)
+    item = {
+        "id": "stardist/drawn", "image": "image.tif", "label": "label.tif", "modality": "drawn",
+        "dataset": "drawn", "axes": "ZYX", "shape": [5, 100, 90], "label_kind": "instance",
+    }  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps([item]))
+    monkeypatch.setattr(stacks, "load_predictor", lambda _: SmallGreys("tiny"))
+    arguments = [str(tmp_path), "--planes", "4", "--results", str(tmp_path / "kept")]
+    stacks.main(arguments)
+    first = capsys.readouterr().out.splitlines()[-1]
+    assert first.startswith("| stardist/drawn | 4 | ") and "| 1.000 | 1.000 |" in first
+    monkeypatch.setattr(stacks, "segment", None)
+    stacks.main(arguments)
+    assert capsys.readouterr().out.splitlines()[-1] == first
