@@ -18,7 +18,8 @@ from tests.volume.fakes import Greys, cells
 from tests.volume.images import write_ome_zarr
 
 FAST = ["--tile", "200", "--intensity", "as_is", "--mode", "points", "--least-overlap", "0.01",
-        "--most-area-change", "50", "--least-contrast", "0"]  # fmt: skip
+        "--most-area-change", "50", "--least-contrast", "0", "--stiffness", "0",
+        "--grey-weight", "0"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

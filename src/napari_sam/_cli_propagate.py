@@ -95,6 +95,14 @@ Alone = Annotated[bool, switch("--no-compete", "Objects do not compete for pixel
 Gaps = Annotated[
     bool, switch("--no-interpolate", "Leave planes empty where an object was lost.", _CARRY)
 ]
+Stiffness = Annotated[
+    float | None,
+    _real("--stiffness", "How firmly outlines stay as they are from plane to plane.", _CARRY, 0),
+]
+GreyWeight = Annotated[
+    float | None,
+    _real("--grey-weight", "How much grey levels count where an object stands out.", _CARRY, 0),
+]
 First = Annotated[
     int | None,
     typer.Option("--first", metavar="N", min=0, help="First plane.", rich_help_panel=_ENDS),
@@ -114,7 +122,7 @@ LeastOverlap = Annotated[
 ]
 LeastContrast = Annotated[
     float | None,
-    _real("--least-contrast", "Share of its contrast on the key plane.", _ENDS, 0, 1),
+    _real("--least-contrast", "Share of its best contrast on a key plane.", _ENDS, 0, 1),
 ]
 
 
@@ -125,6 +133,8 @@ class Carrying:
     mode: How = None
     motion: Motion = None
     spacing: Spacing = None
+    stiffness: Stiffness = None
+    grey_weight: GreyWeight = None
     no_compete: Alone = False
     no_interpolate: Gaps = False
     first: First = None
