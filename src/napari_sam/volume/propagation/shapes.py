@@ -155,7 +155,7 @@ def blend(low: Shape, high: Shape, share: float, spacing: Spacing) -> Shape:
 
 def shrunk(shape: Shape, by: float, spacing: Spacing) -> Shape:
     """A shape whose outline has moved inwards by this share of its greatest depth, 0 to 1."""
-    depth = shape.signed(shape.region, spacing)
+    depth = shape.signed(shape.region, spacing) - min(spacing) / 2  # of the middle of a pixel
     return Shape(depth > by * float(depth.max(initial=0)), shape.region).tight()
 
 
