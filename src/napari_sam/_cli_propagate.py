@@ -95,6 +95,13 @@ Alone = Annotated[bool, switch("--no-compete", "Objects do not compete for pixel
 Gaps = Annotated[
     bool, switch("--no-interpolate", "Leave planes empty where an object was lost.", _CARRY)
 ]
+Three = Annotated[
+    bool,
+    typer.Option(
+        "--consensus",
+        help="Along z, then y and x; two of three decide. Voxels have to be about cubes.",
+    ),
+]
 Stiffness = Annotated[
     float | None,
     _real("--stiffness", "How firmly outlines stay as they are from plane to plane.", _CARRY, 0),
@@ -168,6 +175,7 @@ def propagate(
     name: Name = "propagated",
     scores: Table = None,
     along: Direction = Along.Z,
+    consensus: Three = False,
     carrying: Carrying,
     engine: Engine,
     cut: Cut,
@@ -189,8 +197,12 @@ def propagate(
         napari-sam propagate film.tif --axes tyx --along t --labels first.tif -o tracks.tif
     """
     from napari_sam.volume.image import ImageRef
+    from napari_sam.volume.propagation.consensus import consensus_volume
     from napari_sam.volume.propagation.volume import propagate_volume
 
+    if consensus and (along is not Along.Z or embeddings):
+        other = "--embeddings" if embeddings else f"--along {along.value}"
+        raise typer.BadParameter(f"--consensus goes along all three axes: leave {other} out.")
     params = carrying.params()
     _check(store, output, scores, labels, force)
     image = cut.image(store)
@@ -198,10 +210,15 @@ def propagate(
     job = cut.job(image, engine)
     folder = work_folder(store, work) / "propagated"
     kept = embeddings_folder(store, work, engine.model) if embeddings else None
-    found = watch(propagate_volume(job, seeds, folder, params, along=along.value, embeddings=kept))
+    found = watch(
+        consensus_volume(job, seeds, folder, params)
+        if consensus
+        else propagate_volume(job, seeds, folder, params, along=along.value, embeddings=kept)
+    )
     _write(found, image, output, name, scores, {
         "command": "propagate", "seeds": Path(labels).name, "along": along.value,
-        "params": asdict(params), "model": job.model.identity(),
+        **({"consensus": True} if consensus else {}), "params": asdict(params),
+        "model": job.model.identity(),
     }, force)  # fmt: skip
     found.remove()
     _tell(found, output, name)

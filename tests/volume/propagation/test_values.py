@@ -195,6 +195,15 @@ def test_a_key_plane_at_the_end_of_an_object_does_not_tell_how_it_stands_out() -
     assert found == {7: Level(-30.0, 35.0)}
 
 
+def test_one_more_key_plane_that_stands_out_as_much_changes_nothing() -> None:
+    image = np.full((2, 40, 60), 50, np.uint8)
+    image[0, 10:20, 10:20], image[1, 12:18, 12:18] = 90, 95
+    job = VolumeJob(ImageRef.open(image), VolumeIntensity(None), Greys(), 200, 0)
+    stack, first, more = Stack(Embedder(job)), box_shape(10, 10, 20, 20), box_shape(12, 12, 18, 18)
+    one = usual_levels(stack, Keys({0: {7: first}}, {}, {}, 0, 1))
+    assert usual_levels(stack, Keys({0: {7: first}, 1: {7: more}}, {}, {}, 0, 1)) == one
+
+
 # --- what a claim is weighed against -------------------------------------------------------------
 
 FLAT = (1.0, 1.0, 1.0)

@@ -52,13 +52,22 @@ def usual_levels(stack: Stack, keys: Keys) -> dict[int, Level]:
     """Of each object on that of its key planes on which it stands out most.
 
     Near its end an object stands out little: a key plane there does not tell where it ends. Where
-    it differs nowhere by more than noise and texture do by chance, nothing is told.
+    it differs nowhere by more than noise and texture do by chance, nothing is told. Of planes on
+    which it stands out about as much, the one on which it is largest counts: so one more key plane
+    seldom changes what is far from it.
     """
-    best: dict[int, Level] = {}
-    for plane, shapes in keys.drawn.items():
+    best: dict[int, tuple[tuple[int, int], Level]] = {}
+    for plane, shapes in sorted(keys.drawn.items()):
         for one, level in _levels(stack, plane, shapes, telling=True).items():
-            best[one] = max(best.get(one, Level()), level, key=lambda some: abs(some.difference))
-    return best
+            rank = (_doublings(level), shapes[one].area)
+            if one not in best or rank > best[one][0]:
+                best[one] = rank, level
+    return {one: level for one, (_, level) in best.items()}
+
+
+def _doublings(level: Level) -> int:
+    """How much an object stands out, in steps of the root of 2."""
+    return round(2 * math.log2(max(1.0, abs(level.difference))))
 
 
 def smoothed(stack: Stack, plane: int) -> NDArray[np.float32]:
