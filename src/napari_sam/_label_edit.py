@@ -104,7 +104,9 @@ class LabelEdit:
     @property
     def region(self) -> Region:
         """The bounding box of all changes; there must be one."""
-        return enclosing(change.region for change in self.changes)
+        starts = np.array([change.offset for change in self.changes])
+        stops = starts + [change.shape for change in self.changes]
+        return tuple(map(slice, starts.min(0).tolist(), stops.max(0).tolist()))
 
     def inverse(self) -> "LabelEdit":
         """The edit that takes this one back."""
@@ -132,8 +134,9 @@ class LabelEdit:
             raise EditError(f"The change lies outside the labels, which have {shape} pixels.")
         values = labels.read(region)
         for one in self.changes:
-            part = values[inside(one.region, region)]
-            np.copyto(part, values.dtype.type(one.after), where=one.mask & (part == one.before))
+            part, mask = values[inside(one.region, region)], one.mask
+            mask &= part == one.before
+            part[mask] = one.after
         labels.write(region, values)
 
 
@@ -204,7 +207,7 @@ def enclosing(regions: Iterable[Region]) -> Region:
 def inside(part: Region, whole: Region) -> Region:
     """A region in pixels of a larger one that holds it."""
     pairs = zip(part, whole, strict=True)
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in pairs)
+    return tuple([slice(a.start - b.start, a.stop - b.start) for a, b in pairs])
 
 
 def edit_to_json(edit: LabelEdit) -> list[list[Any]]:

@@ -231,6 +231,9 @@ def measure(
     found: dict[int, ObjectRecord | None] = {}
     for number in dict.fromkeys((*losses, *gains)):
         record, gained = known.get(number), gains.get(number, [])
+        if record is None and len(gained) == 1 and number not in losses:
+            found[number] = _born(number, gained[0], axes)  # as all of a thousand new ones
+            continue
         seen = [] if record is None or not record.area else [record.slices]
         regions = [one.region for one in gained] + seen
         area = sum(one.count for one in gained) + (0 if record is None else record.area)
@@ -246,6 +249,12 @@ def measure(
         else:
             found[number] = replace(record, area=area, region=place)
     return found
+
+
+def _born(number: int, gained: Change, axes: tuple[int, int]) -> ObjectRecord:
+    """The record of a new object in one piece."""
+    place = tuple([(o, o + n) for o, n in zip(gained.offset, gained.shape, strict=True)])
+    return ObjectRecord(number, gained.count, place, axes)
 
 
 def _look(

@@ -204,7 +204,7 @@ def combined(edits: Iterable[LabelEdit]) -> Generator[Progress, None, LabelEdit]
     found: dict[tuple[int, int], list[Change]] = {}
     for one in as_one(edits).changes:
         found.setdefault((one.before, one.after), []).append(one)
-    changes = []
+    changes: list[Change] = []
     for (before, after), parts in found.items():
         yield Progress(len(changes), len(found), "keeping it as one step")
         region = enclosing(one.region for one in parts)

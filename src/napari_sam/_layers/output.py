@@ -140,7 +140,8 @@ class LayerLabels:
         self._note(int(values.max()))
         if not self._outdated:
             self._outdated = True
-            self._later(self._draw)
+            # Not at the end of this turn of the event loop: first the mouse and the keys are heard.
+            self._later(lambda: self._later(self._draw))
 
     def _draw(self) -> None:
         self._outdated = False
