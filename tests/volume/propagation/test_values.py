@@ -89,6 +89,11 @@ def test_a_blend_lies_between_and_ends_at_both(r0: int, r1: int, share: float, a
     assert overlap_of(blend(low, high, 1.0, (1.0, 1.0)), high) == 1
 
 
+def test_a_blend_at_the_edge_of_a_plane_does_not_leave_it() -> None:
+    mixed = blend(box_shape(0, 0, 7, 3), box_shape(0, 2, 3, 4), 0.28, (1.0, 1.0))
+    assert mixed.area and mixed.region[0].start >= 0 and mixed.region[1].start >= 0
+
+
 def test_motion_and_growth_go_on() -> None:
     after = extrapolate(disc((20, 20), 6), disc((20, 26), 8), (1.0, 1.0), (60, 80))
     assert overlap_of(after, disc((20, 32), 10)) > 0.8
