@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.beats import Beats, Pause
 from napari_sam._predict import Origin
 
 ROWS = 32  # objects a side
@@ -48,35 +49,6 @@ class Discs:
         return {}
 
 
-class Beats:
-    """Pauses of the window's thread in ms: by the clock, and in processor time."""
-
-    def __init__(self) -> None:
-        from qtpy.QtCore import Qt, QTimer
-
-        self.longest = [0.0, 0.0]
-        self._last = self._now()
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._beat)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.start(5)
-
-    def _now(self) -> tuple[float, float]:
-        return (1000 * time.perf_counter(), 1000 * time.thread_time())
-
-    def _beat(self) -> None:
-        now = self._now()
-        for index in (0, 1):
-            self.longest[index] = max(self.longest[index], now[index] - self._last[index])
-        self._last = now
-
-    def stop(self) -> tuple[float, float]:
-        """The longest, by the clock and in processor time."""
-        self._timer.stop()
-        self._beat()
-        return (self.longest[0], self.longest[1])
-
-
 class Bench:
     """A window with the dock and a plane of zeros."""
 
@@ -101,7 +73,7 @@ class Bench:
             self._process()
             time.sleep(0.001)
 
-    def measure(self, act: Callable[[], Any], done: Callable[[], bool]) -> tuple[float, float]:
+    def measure(self, act: Callable[[], Any], done: Callable[[], bool]) -> Pause:
         """The longest pauses from an action until it is done and drawn."""
         self.wait(0.5)
         beats = Beats()

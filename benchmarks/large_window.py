@@ -16,34 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.beats import Beats, Pause
 from benchmarks.large_volume import CHUNK, corners, make
 
 os.environ.setdefault("XDG_DATA_HOME", tempfile.mkdtemp())  # no journal among the user's own
-BEAT_MS = 20
 PATIENCE_S = 600
-
-
-class Heart:
-    """Beats in the window's thread; remembers its longest pause."""
-
-    def __init__(self) -> None:
-        from qtpy.QtCore import QTimer
-
-        self._last = time.monotonic()
-        self.longest = 0.0
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._beat)
-        self._timer.start(BEAT_MS)
-
-    def _beat(self) -> None:
-        now = time.monotonic()
-        self.longest = max(self.longest, now - self._last)
-        self._last = now
-
-    def since(self) -> float:
-        """The longest pause since this was asked last."""
-        longest, self.longest = self.longest, 0.0
-        return longest
 
 
 class Sitting:
@@ -59,8 +36,7 @@ class Sitting:
         self.viewer.window._qt_window.resize(1400, 950)
         self.dock: Any = SegmentAnything(self.viewer)
         self.viewer.window.add_dock_widget(self.dock, name="Segment Anything (napari-sam)")
-        self.heart = Heart()
-        self.rows: list[tuple[str, float, float, float]] = []
+        self.beats, self.worst = Beats(), Pause(0.0, 0.0)
 
     def wait(self, until: Callable[[], bool], what: str) -> None:
         """Let the window work until something holds."""
@@ -80,14 +56,16 @@ class Sitting:
 
     def step(self, name: str, act: Callable[[], None]) -> None:
         """Do something and note time, the longest pause, and the peak of memory so far."""
-        self.heart.since()
+        self.beats.since()
         started = time.monotonic()
         act()
         took = time.monotonic() - started
         self.rest(0.3)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        self.rows.append((name, took, self.heart.since(), peak))
-        print(f"| {name} | {took:.2f} s | {self.rows[-1][2]:.2f} s | {peak:.2f} GB |", flush=True)
+        pause = self.beats.since()
+        self.worst = Pause(*map(max, zip(self.worst, pause, strict=True)))
+        said = f"{pause.work:.0f} ms | {pause.clock:.0f} ms | {peak:.2f} GB"
+        print(f"| {name} | {took:.2f} s | {said} |", flush=True)
 
     def open(self) -> None:
         """Open the file as a user does."""

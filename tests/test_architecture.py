@@ -25,7 +25,7 @@ OWNERS = {
     "magicgui": ("_forms.py",),
     "psygnal": ("_workplace.py", "_prompting.py", "_session.py", "_everything.py", "_review.py",
                 "_keeper.py", "_filing.py", "_series.py", "_bulk.py", "_volume.py",
-                "_finetune.py", "_propagating.py", "_tracks.py"),
+                "_finetune.py", "_listing.py", "_propagating.py", "_tracks.py"),
     "typer": ("_cli.py", "_cli_auto.py", "_cli_embed.py", "_cli_evaluate.py", "_cli_machines.py",
               "_cli_models.py", "_cli_options.py", "_cli_propagate.py", "_cli_replay.py",
               "_cli_segment.py", "_cli_segment_volume.py", "_cli_status.py", "_cli_track.py",

@@ -2,11 +2,12 @@
 
 import sys
 import threading
+import time
 import types
 
 import pytest
 
-from napari_sam._jobs import LatestJob, consume, leave_a_core, sentence
+from napari_sam._jobs import UNDER_WAY, LatestJob, consume, leave_a_core, sentence
 from napari_sam.errors import ImageError
 from napari_sam.progress import Progress
 
@@ -141,6 +142,26 @@ def test_a_listener_may_submit_the_next(qtbot, job):
     qtbot.waitUntil(lambda: heard.returned == [1, 2], timeout=15000)
     done(qtbot, job)
     assert heard.busy[-1] is False
+
+
+def test_a_job_that_is_faster_than_the_window_waits_for_it(qtbot, job):
+    made, ahead, heard = [], [], []
+
+    def fast():
+        for step in range(20):
+            made.append(step)
+            yield Progress(step, 20)
+
+    def hear(progress):
+        heard.append(progress.done)
+        time.sleep(0.01)  # the window draws
+        ahead.append(len(made) - len(heard))
+
+    job.progressed.connect(hear)
+    job.submit(fast)
+    done(qtbot, job)
+    assert heard == list(range(20))
+    assert max(ahead) <= UNDER_WAY + 1
 
 
 def test_consume_stops_between_steps():

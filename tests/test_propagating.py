@@ -5,12 +5,14 @@ import threading
 
 import numpy as np
 import pytest
+import zarr
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 
 from napari_sam._label_edit import ArrayLabels
 from napari_sam._way import Way, combined, drawn_planes, write_plane
 from napari_sam._widget import SegmentAnything
+from napari_sam.progress import finish
 from napari_sam.testing import FakePredictor
 from napari_sam.volume.propagation.result import PlaneObject, PlaneResult
 
@@ -44,7 +46,7 @@ def test_planes_are_written_found_again_and_taken_back(way):
         edits.append(write_plane(labels, way, result, (), ids=(5,), overwrite=False))
         made[result.plane] = result
     assert way.flat(labels.read(way.region(1, (slice(0, 9), slice(0, 8)))))[1:4, 4:7].all()
-    edit = combined(edits)
+    edit = finish(combined(edits))
     assert len(edit.changes) == 1 and edit.changes[0].count == 18
     whole = tuple(slice(0, n) for n in way.shape)
     assert not list(drawn_planes(labels, way, whole, made, (5,)))
@@ -234,6 +236,90 @@ def test_all_labels_of_a_plane_go_together_and_others_stay(qtbot, open_dock):
     assert planes_of(seeds, 3) == [2]
 
 
+def large_layer(dock, monkeypatch, make=lambda seeds: seeds):
+    """Labels that are too large to be listed when they are chosen."""
+    monkeypatch.setattr("napari_sam._layers.output.LISTED_AT_ONCE", np.prod(SHAPE) - 1)
+    seeds = np.zeros(SHAPE, np.uint16)
+    seeds[2, 5:12, 5:12], seeds[2, 30:40, 40:50], seeds[4, 0:4, 0:60] = 3, 8, 20
+    data = make(seeds)
+    dock.viewer.add_labels(data, name="seeds")
+    session = dock.session
+    session.choose_output(next(r.token for r in session.outputs if r.name == "seeds"))
+    return data
+
+
+def as_zarr(seeds):
+    stored = zarr.create_array({}, shape=seeds.shape, dtype=seeds.dtype, chunks=(1, 48, 64))
+    stored[:] = seeds
+    return stored
+
+
+@pytest.mark.parametrize("make", [lambda seeds: seeds, as_zarr], ids=["numpy", "zarr"])
+def test_labels_too_large_to_be_listed_are_listed_plane_by_plane(
+    qtbot, open_dock, monkeypatch, make
+):
+    dock = open_dock()
+    dock.model.radius = 2.0
+    large_layer(dock, monkeypatch, make)
+    objects = dock.session.document.objects
+    qtbot.waitUntil(lambda: not dock.propagating.listing.waiting, timeout=LONG_MS)
+    assert not objects  # plane 0 is empty
+    dock.viewer.dims.set_point(0, 2.0)
+    qtbot.waitUntil(lambda: sorted(objects) == [3, 8], timeout=LONG_MS)
+    assert objects[3].area == 49 and objects[8].slices == np.s_[2:3, 30:40, 40:50]
+    dock.viewer.dims.set_point(0, 4.0)
+    qtbot.waitUntil(lambda: sorted(objects) == [3, 8, 20], timeout=LONG_MS)
+    dock.viewer.dims.set_point(0, 2.0)
+    assert objects[3].area == 49  # counted once
+
+
+def test_all_labels_of_a_plane_of_a_large_layer_go_together(qtbot, open_dock, monkeypatch):
+    dock = open_dock()
+    dock.model.radius = 2.0
+    tab, session = dock.propagating, dock.session
+    seeds = large_layer(dock, monkeypatch)
+    seeds[5, 5:12, 5:12] = 3  # a key plane that nobody has looked at
+    dock.viewer.dims.set_point(0, 2.0)
+    tab.change(what="plane", direction="forward")
+    tab.propagate()  # the plane is not listed yet: it goes on by itself
+    qtbot.waitUntil(lambda: tab.run is not None and not tab.busy, timeout=LONG_MS)
+    assert planes_of(seeds, 3) == planes_of(seeds, 8) == [2, 3, 4, 5, 6], session.message
+    assert planes_of(seeds, 20) == [4] and tab.key_planes == (2, 5)
+    session.undo()
+    assert planes_of(seeds, 3) == [2, 5] and session.document.objects[8].area == 100
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_what_is_written_is_one_step_also_if_making_it_one_goes_wrong(qtbot, open_dock, how):
+    dock = open_dock()
+    tab = dock.propagating
+    tab.combine_requested.disconnect()  # the worker that makes it one
+    click(qtbot, dock, 2, 20, 20)
+    tab.propagate()
+    qtbot.waitUntil(lambda: tab.run is not None and bool(tab.run.closing), timeout=LONG_MS)
+    tab.cancelled() if how == "cancelled" else tab.failed("no memory")
+    assert planes_of(data(dock), 1) == list(range(7))
+    assert dock.session.document.history.next_undo.name == "propagate"
+    dock.session.undo()
+    assert not data(dock).any()
+
+
+def test_many_objects_are_not_all_outlined_afterwards(qtbot, open_dock, monkeypatch):
+    monkeypatch.setattr("napari_sam._propagating.MOST_SELECTED", 1)
+    dock = open_dock()
+    dock.model.radius = 2.0
+    seeds = np.zeros(SHAPE, np.uint16)
+    seeds[2, 5:12, 5:12], seeds[2, 30:40, 40:50] = 3, 8
+    dock.viewer.add_labels(seeds, name="seeds")
+    session = dock.session
+    session.choose_output(next(r.token for r in session.outputs if r.name == "seeds"))
+    dock.viewer.dims.set_point(0, 2.0)
+    dock.propagating.change(what="plane")
+    dock.propagating.propagate()
+    wait(qtbot, dock)
+    assert planes_of(seeds, 3) == list(range(7)) and session.selection == ()
+
+
 def test_a_film_goes_along_t_and_one_plane_nowhere(qtbot, open_dock):
     dock = open_dock((3, 2, 40, 40), axis_labels=("t", "z", "y", "x"))
     tab = dock.propagating
@@ -299,8 +385,8 @@ def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_do
     session.choose_output(next(r.token for r in session.outputs if r.name == "film"))
     panel.look.click()
     qtbot.waitUntil(lambda: tracks.linked is not None and not tracks.busy, timeout=LONG_MS)
-    assert panel.divisions.count() == 1 and "Frame 1: 4 -> 5 + 6" in panel.divisions.item(0).text()
-    panel.divisions.itemClicked.emit(panel.divisions.item(0))
+    assert panel.events.count() == 1 and "Frame 1: 4 -> 5 + 6" in panel.events.item(0).text()
+    panel.events.itemClicked.emit(panel.events.item(0))
     assert session.plane.index[0] == 1
     panel.make.click()
     qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
@@ -308,10 +394,38 @@ def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_do
     assert made[0, 15, 15] == 4 and len(np.unique(made[2])) == 4
     assert dock.viewer.layers["film: lines"].graph == {5: [4], 6: [4]}
     dock.viewer.layers.remove("film: lines")
-    panel.divisions.item(0).setCheckState(Qt.CheckState.Unchecked)
+    panel.events.item(0).setCheckState(Qt.CheckState.Unchecked)
     panel.make.click()
     qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
     assert dock.viewer.layers["film: lines"].graph == {}
+
+
+def test_endings_are_decided_one_by_one(qtbot, open_dock):
+    dock = open_dock((5, 60, 80))
+    tracks, panel, session = dock.tracks, dock.tracks_panel, dock.session
+    film = np.zeros((5, 60, 80), np.uint16)
+    film[:, 50:58, 60:70] = 9  # stays
+    film[:2, 10:20, 10:20], film[2:, 10:20, 22:32] = 4, 5  # jumps, or one ends and one begins
+    film[:3, 30:36, 40:46], film[3:, 30:36, 49:55] = 6, 7  # so, too
+    film[:2, 0:4, 70:74] = 8  # ends, and there is nothing near
+    dock.viewer.add_labels(film, name="film")
+    session.choose_output(next(r.token for r in session.outputs if r.name == "film"))
+    panel.look.click()
+    qtbot.waitUntil(lambda: tracks.linked is not None and not tracks.busy, timeout=LONG_MS)
+    lines = [panel.events.item(i).text() for i in range(panel.events.count())]
+    assert [line.split(" (")[0] for line in lines] == [
+        "Frame 1: 4 ends, else is 5 of frame 2", "Frame 2: 6 ends, else is 7 of frame 3",
+    ]  # fmt: skip
+    assert "1 more end" in tracks.said
+    panel.events.itemClicked.emit(panel.events.item(1))
+    assert session.plane.index[0] == 2
+    panel.events.item(0).setCheckState(Qt.CheckState.Checked)
+    panel.events.item(1).setCheckState(Qt.CheckState.Unchecked)
+    panel.make.click()
+    qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
+    made = dock.viewer.layers["film: tracks"].data
+    assert (made[:2, 15, 15] == 4).all() and (made[2:, 15, 27] == 5).all()
+    assert (made[:3, 33, 43] == 6).all() and (made[3:, 33, 52] == 6).all()
 
 
 def test_all_layers_of_a_stack_can_be_removed_at_once(qtbot, open_dock):

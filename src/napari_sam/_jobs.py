@@ -21,6 +21,8 @@ from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
 
+UNDER_WAY = 2  # reports that the window has not heard yet
+PATIENCE_S = 0.1  # between two looks whether the job is to stop
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
@@ -129,8 +131,13 @@ class LatestJob(QObject):
         worker.start()
 
     def _on_progress(self, progress: Progress) -> None:
-        if self._stop is not None and not self._stop.is_set():
-            self.progressed.emit(progress)
+        relay = self._relay
+        try:
+            if self._stop is not None and not self._stop.is_set():
+                self.progressed.emit(progress)
+        finally:
+            if relay is not None:
+                relay.room.release()
 
     def _on_end(self, outcome: Outcome[Any]) -> None:
         stopped = self._stop is not None and self._stop.is_set()
@@ -152,15 +159,28 @@ class LatestJob(QObject):
 
 
 class _Relay(QObject):
-    """Carries reports from the worker's thread to the window's: Qt queues them on the way."""
+    """Carries reports from the worker's thread to the window's: Qt queues them on the way.
+
+    A queue is worked off whole before the window looks at mouse and timers again: so there is room
+    for few, and a job that is faster waits.
+    """
 
     progressed = QtSignal(object)
     ended = QtSignal(object)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.room = threading.Semaphore(UNDER_WAY)
+
 
 def _run(job: Job[Any], relay: _Relay, stop: threading.Event) -> None:
+    def report(progress: Progress) -> None:
+        while not stop.is_set() and not relay.room.acquire(timeout=PATIENCE_S):
+            pass  # the window is busy
+        relay.progressed.emit(progress)
+
     try:
-        relay.ended.emit(consume(job, relay.progressed.emit, stop))
+        relay.ended.emit(consume(job, report, stop))
     finally:
         _running.discard(stop)
 

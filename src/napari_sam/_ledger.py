@@ -14,6 +14,7 @@ from napari_sam._history import STEPS_KEPT, Draft, History, Step
 from napari_sam._kinds import NO_KINDS, Kinds
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._prompt_set import PromptSet
+from napari_sam._survey import joined
 from napari_sam._survey import survey as objects_in
 from napari_sam.errors import EditError
 
@@ -51,6 +52,7 @@ class Ledger:
         self.history = History(kept)
         self.recorder: Recorder | None = None
         self.version = 0  # grows with each step, also with one that is taken back
+        self.listed: set[tuple[int, ...]] | None = None  # planes, of labels not listed at once
 
     @property
     def prompts(self) -> PromptSet:
@@ -62,11 +64,28 @@ class Ledger:
         """The label that a new object gets."""
         return max(self._labels().highest(), *self.objects, 0, 0) + 1
 
-    def attach(self, labels: LabelImage, *, survey: bool = True) -> None:
-        """Draw on these labels; objects that are there already are listed."""
+    def attach(self, labels: LabelImage, *, survey: bool = True, by_plane: bool = False) -> None:
+        """Draw on these labels; objects that are there already are listed.
+
+        With ``by_plane`` they are not: each plane is listed when it comes into view
+        (:meth:`enlist`).
+        """
         self.labels = labels
-        if survey:
+        self.listed = set() if by_plane else None
+        if survey and not by_plane:
             self.objects = objects_in(labels, self._axes())
+
+    def enlist(self, plane: tuple[int, ...], records: Mapping[int, ObjectRecord]) -> None:
+        """Objects that are on a plane (its place on each axis; -1 on its own two). No step."""
+        if self.listed is None or plane in self.listed:
+            return
+        self.listed.add(plane)
+        for number, found in records.items():
+            old = self.objects.get(number)
+            if old is None:
+                self.objects[number] = found
+            elif not _holds(old, found):  # else a step has counted these pixels
+                self.objects[number] = joined(old, found)
 
     # --- undo --------------------------------------------------------------------------------
 
@@ -99,6 +118,7 @@ class Ledger:
         self.version += 1
         if edit:
             edit.apply(self._labels())
+            self.listed = None if self.listed is None else set()
         self.draft = step.draft[side]
         if step.kinds is not None:
             self.kinds = step.kinds[side]
@@ -191,6 +211,11 @@ class Ledger:
         if not records:
             raise EditError("Select an object first: key S over it, or a row of the table.")
         return records
+
+
+def _holds(record: ObjectRecord, part: ObjectRecord) -> bool:
+    pairs = zip(record.region, part.region, strict=True)
+    return bool(record.area) and all(a[0] <= b[0] and b[1] <= a[1] for a, b in pairs)
 
 
 def _unknown(number: int, axes: tuple[int, int]) -> ObjectRecord:

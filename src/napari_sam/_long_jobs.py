@@ -3,17 +3,21 @@
 Knows jobs and the states of these tabs; no widgets.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from napari_sam._finetune import Finetune, FinetuneOrder
 from napari_sam._finetune_job import run_order
 from napari_sam._jobs import LatestJob
+from napari_sam._label_edit import LabelEdit
+from napari_sam._listing import list_plane
 from napari_sam._predict import Load
 from napari_sam._propagating import Propagating
 from napari_sam._propagating_job import run_propagation
 from napari_sam._propagation_run import PropagateRequest
 from napari_sam._tracks import Film, Linked, Tracks, look_at, make_tracks
+from napari_sam._way import combined
 
 
 class Followed(Protocol):
@@ -60,7 +64,13 @@ class LongJobs:
     ) -> None:
         self._load = load
         self.propagations, self.trackings, self.trainings = (LatestJob(parent) for _ in range(3))
+        self.listings = LatestJob(parent)
+        listing = propagating.listing
+        listing.requested.connect(lambda asked: self.listings.submit(partial(list_plane, asked)))
+        self.listings.returned.connect(listing.accept)
+        self.listings.failed.connect(lambda *_: listing.ended())
         propagating.requested.connect(self._on_propagate)
+        propagating.combine_requested.connect(self._on_combine)
         tracks.look_requested.connect(self._on_look)
         tracks.make_requested.connect(self._on_make)
         finetune.order_requested.connect(self._on_order)
@@ -71,10 +81,13 @@ class LongJobs:
     @property
     def all(self) -> tuple[LatestJob, ...]:
         """All of them."""
-        return (self.propagations, self.trackings, self.trainings)
+        return (self.propagations, self.trackings, self.trainings, self.listings)
 
     def _on_propagate(self, request: PropagateRequest) -> None:
         self.propagations.submit(partial(run_propagation, request, self._load))
+
+    def _on_combine(self, edits: Sequence[LabelEdit]) -> None:
+        self.propagations.submit(partial(combined, edits))
 
     def _on_look(self, film: Film) -> None:
         self.trackings.submit(partial(look_at, film))

@@ -27,6 +27,7 @@ class Prompting(Workplace):
     prompts_replaced = Signal(object)  # PromptSet: written by us, the layers must follow
     preview_changed = Signal()
     requested = Signal(object)  # PredictRequest
+    plane_changed = Signal()
 
     def __init__(self, model: ModelChoice | None = None, *, weights_needed: bool = True) -> None:
         super().__init__(model, weights_needed=weights_needed)
@@ -56,6 +57,7 @@ class Prompting(Workplace):
         self.plane, self.no_plane = plane, reason
         self._forget_hover()
         self._show(None)
+        self.plane_changed.emit()
         if self.prompts or plane is None:
             self.refresh()
 

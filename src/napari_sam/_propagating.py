@@ -7,12 +7,13 @@ is in ``_propagating_job.py``; labels are written here, plane by plane, as one s
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from psygnal import Signal
 
-from napari_sam._label_edit import enclosing
+from napari_sam._label_edit import LabelEdit, Region, enclosing
+from napari_sam._listing import Listing
 from napari_sam._pace import Pace
 from napari_sam._predict import MaskPatch
 from napari_sam._propagation_run import (
@@ -26,7 +27,7 @@ from napari_sam._propagation_run import (
     part_of,
 )
 from napari_sam._session import Session
-from napari_sam._way import Way, combined, write_plane
+from napari_sam._way import Way, as_one, write_plane
 from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from napari_sam.volume.propagation.key_plane import KeyPlane
     from napari_sam.volume.propagation.result import PlaneResult
 
+MOST_SELECTED = 8  # objects that are outlined afterwards; of more it takes the window long
 WEAK = 0.75  # predicted IoU below which a plane wants a look
 NOTHING = (
     "Nothing to carry on: click on an object, or select one that is kept (tab Objects), or choose"
@@ -54,6 +56,7 @@ class Propagating:
     changed = Signal()
     progressed = Signal()
     requested = Signal(object)  # PropagateRequest
+    combine_requested = Signal(object)  # edits of planes; ``finished`` gets them as one
     cancel_requested = Signal()
     jump_requested = Signal(object, int)  # Way, plane
 
@@ -68,7 +71,9 @@ class Propagating:
         self.find_way: Callable[[str | None], Way | str] = lambda _: "There is no image."
         self.find_image: Callable[[], tuple[Callable[[], Any], tuple[int, ...] | None]]
         self.find_image = lambda: (lambda: None, None)
-        session.objects_changed.connect(self.changed.emit)
+        self.listing = Listing(session)
+        self._wanted = False
+        session.objects_changed.connect(self._on_objects)
 
     def change(self, **changes: Any) -> None:
         """Set something of the settings by its name."""
@@ -86,6 +91,10 @@ class Propagating:
 
         session, document = self.session, self.session.document
         assert document.labels is not None
+        self._wanted = self.settings.what == "plane" and self.listing.waiting
+        if self._wanted:
+            self._say("Looking for the objects of this plane ...")
+            return
         masks = self._masks() if self.settings.what == "object" else []
         if masks:
             first = document.next_number
@@ -150,6 +159,11 @@ class Propagating:
     def cancel(self) -> None:
         """Stop; what is done stays."""
         self.cancel_requested.emit()
+
+    def _on_objects(self) -> None:
+        if self._wanted and not self.listing.waiting:
+            self.propagate()
+        self.changed.emit()
 
     def _ready(self) -> Way | None:
         session = self.session
@@ -221,10 +235,20 @@ class Propagating:
         self.requested.emit(
             PropagateRequest(
                 image, channels, run.model, run.intensity, way, self.settings, run.labels,
-                enclosing(boxes) if boxes else None, run.ids, dict(run.keys), state.made,
-                run.memory,
+                self._place_of(boxes, way), run.ids, dict(run.keys), state.made, run.memory,
             )
         )  # fmt: skip
+
+    def _place_of(self, boxes: Sequence[Region], way: Way) -> Region | None:
+        """Where objects are drawn, as far as is known; of labels that are not listed: anywhere."""
+        if not boxes:
+            return None
+        if self.session.document.listed is None:
+            return enclosing(boxes)
+        count = way.count if self.settings.last is None else self.settings.last + 1
+        whole = list(way.region(way.here, [slice(0, n) for n in way.size]))
+        whole[way.axis] = slice(self.settings.first or 0, min(count, way.count))
+        return enclosing([tuple(whole), *boxes])
 
     # --- what the job tells ------------------------------------------------------------------
 
@@ -261,10 +285,16 @@ class Propagating:
         run.edits.append(edit)
         run.fresh[result.plane] = result
 
-    def finished(self, _: object) -> None:
-        """All planes are done: what was made before and is not found any more goes, too."""
+    def finished(self, result: object) -> None:
+        """All planes are done: what was made before and is not found any more goes, too.
+
+        Or the changes of all planes are one, as :attr:`combine_requested` asked.
+        """
         run = self.run
         if run is None:
+            return
+        if run.closing:
+            self._keep(run, cast("LabelEdit", result))
             return
         from napari_sam.volume.propagation.result import PlaneResult
 
@@ -278,17 +308,26 @@ class Propagating:
         """The user has stopped: the planes that are done stay."""
         if self.run is None or not self.run.fresh:
             self._say("Stopped.")
+        elif self.run.closing:
+            self._keep(self.run, as_one(self.run.edits))
         else:
             self._close(self.run, f"Stopped: {len(self.run.fresh)} planes are done and stay.")
 
     def failed(self, message: str) -> None:
         """The worker has failed: the planes that are done stay."""
-        if self.run is not None and self.run.fresh:
+        if self.run is not None and self.run.closing:
+            self._keep(self.run, as_one(self.run.edits))
+        elif self.run is not None and self.run.fresh:
             self._close(self.run, f"Stopped after {len(self.run.fresh)} planes: {message}")
         else:
             self._say(message)
 
     def _close(self, run: Run, message: str) -> None:
+        """Make one step of all that was written; the window would stand still meanwhile."""
+        run.closing = message
+        self.combine_requested.emit(tuple(run.edits))
+
+    def _keep(self, run: Run, edit: LabelEdit) -> None:
         """One step of all that was written, and what is known from now on."""
         state = run.state
         made = {**state.made, **run.fresh}
@@ -303,16 +342,16 @@ class Propagating:
         }
         details = {"ids": list(run.ids), "along": run.way.along, "keys": sorted(run.keys)}
         before = run.state
-        run.document.propagate(
-            combined(run.edits), facts, axes=run.way.axes, details=details, clear=run.clear
-        )
+        run.document.propagate(edit, facts, axes=run.way.axes, details=details, clear=run.clear)
         run.states[run.states.index(before) + 1 :] = [
             State(run.document.history.next_undo, made, dict(run.keys))
         ]
+        message, run.closing = run.closing, ""
         run.edits, run.fresh = [], {}
         if run.document is self.session.document:
             self.session.do(lambda _: None)
-            self.session.select([n for n in run.ids if n in run.document.objects])
+            if run.new or len(run.ids) <= MOST_SELECTED:
+                self.session.select([n for n in run.ids if n in run.document.objects])
         self._say(message)
         self.changed.emit()
 
@@ -371,6 +410,7 @@ class Propagating:
 
     def close(self) -> None:
         """Disconnect everybody: the window is gone."""
+        self.listing.close()
         for name, value in vars(type(self)).items():
             if isinstance(value, Signal):
                 getattr(self, name).disconnect()

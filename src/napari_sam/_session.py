@@ -108,11 +108,13 @@ class Session(Prompting):
             self.on_document(document)
         self.document_changed.emit()
 
-    def adopt(self, token: str, labels: LabelImage, *, survey: bool = True) -> None:
-        """The output is there: the chosen layer, or a new one."""
+    def adopt(
+        self, token: str, labels: LabelImage, *, survey: bool = True, by_plane: bool = False
+    ) -> None:
+        """The output is there: the chosen layer, or a new one. See :meth:`Document.attach`."""
         self._adopted = True
         if self.document.labels is None:
-            self.document.attach(labels, survey=survey)
+            self.document.attach(labels, survey=survey, by_plane=by_plane)
             self._documents[token] = self.document
             if self.output != token:
                 self.output = token

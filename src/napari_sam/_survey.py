@@ -1,6 +1,7 @@
 """The objects that are in an array of labels already, as records. Knows no steps and no window."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,35 @@ def survey(labels: LabelImage, axes: tuple[int, int]) -> dict[int, ObjectRecord]
     shape = labels.shape
     for index in range(shape[0] if len(shape) > 2 else 1):
         first = slice(index, index + 1) if len(shape) > 2 else slice(0, shape[0])
-        values = labels.read((first, *(slice(0, n) for n in shape[1:])))
-        for name, count, place in _census(values):
-            if name == 0:
-                continue
-            here = (slice(first.start + place[0].start, first.start + place[0].stop), *place[1:])
+        here = survey_region(labels, (first, *(slice(0, n) for n in shape[1:])), axes)
+        for name, found in here.items():
             old = records.get(name)
-            region = here if old is None else enclosing((here, old.slices))
-            records[name] = ObjectRecord(
-                name,
-                count + (0 if old is None else old.area),
-                tuple((part.start, part.stop) for part in region),
-                axes,
-            )
+            records[name] = found if old is None else joined(old, found)
     return records
+
+
+def survey_region(
+    labels: LabelImage, region: Region, axes: tuple[int, int]
+) -> dict[int, ObjectRecord]:
+    """Records of what of the objects lies in a region, which is read at once."""
+    return {
+        name: ObjectRecord(
+            name,
+            count,
+            tuple((whole.start + part.start, whole.start + part.stop)
+                  for whole, part in zip(region, place, strict=True)),
+            axes,
+        )
+        for name, count, place in _census(labels.read(region))
+        if name
+    }  # fmt: skip
+
+
+def joined(old: ObjectRecord, found: ObjectRecord) -> ObjectRecord:
+    """A record, and pixels of the same object that it does not count yet."""
+    region = enclosing((old.slices, found.slices)) if old.area else found.slices
+    place = tuple((part.start, part.stop) for part in region)
+    return replace(old, area=old.area + found.area, region=place)
 
 
 def _census(values: NDArray[Any]) -> Iterator[tuple[int, int, Region]]:

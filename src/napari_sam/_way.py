@@ -3,7 +3,7 @@
 Knows arrays of labels and results of propagation; no session, no layers, no model.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from napari_sam._label_edit import (
     inside,
     pack_bits,
 )
+from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
     from napari_sam.volume.propagation.result import PlaneObject, PlaneResult
@@ -193,14 +194,19 @@ def write_plane(
     return edit
 
 
-def combined(edits: Iterable[LabelEdit]) -> LabelEdit:
-    """Edits of different pixels as one, a change for each pair of labels."""
+def as_one(edits: Iterable[LabelEdit]) -> LabelEdit:
+    """Edits of different pixels as one, as they are."""
+    return LabelEdit(tuple(one for edit in edits for one in edit.changes))
+
+
+def combined(edits: Iterable[LabelEdit]) -> Generator[Progress, None, LabelEdit]:
+    """Edits of different pixels as one, a change for each pair of labels. A job."""
     found: dict[tuple[int, int], list[Change]] = {}
-    for edit in edits:
-        for one in edit.changes:
-            found.setdefault((one.before, one.after), []).append(one)
-    changes = []
+    for one in as_one(edits).changes:
+        found.setdefault((one.before, one.after), []).append(one)
+    changes: list[Change] = []
     for (before, after), parts in found.items():
+        yield Progress(len(changes), len(found), "keeping it as one step")
         region = enclosing(one.region for one in parts)
         mask = np.zeros([s.stop - s.start for s in region], bool)
         for one in parts:

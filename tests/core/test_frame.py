@@ -52,6 +52,12 @@ def test_a_point_comes_back_by_the_inverse_scale(
     np.testing.assert_allclose(back, point, rtol=1e-5, atol=1e-3)
 
 
+@given(SIDES)
+def test_a_small_picture_is_enlarged_no_more_than_so_many_times(side: int) -> None:
+    frame = fit((side, side), enlarge=4)
+    assert max(frame.scaled) == (4 * side if side < 128 else fit((side, side)).scaled[0])
+
+
 def test_y_x_becomes_x_y() -> None:
     frame = fit((100, 200), least=400, most=400)
     assert frame.points_to_model(np.array([[10, 30]], np.float32)).tolist() == [[60, 20]]

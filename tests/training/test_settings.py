@@ -80,8 +80,8 @@ def test_choices_are_offered():
 
 def test_the_rate_of_fine_tuning_suits_what_learns():
     scopes = ("decoder", "lora", "all")
-    rates = [FinetuneParams(scope=s).training((640, 1024)).learning_rate for s in scopes]
+    rates = [FinetuneParams(scope=s).training((640, 1024), 4.0).learning_rate for s in scopes]
     assert rates == [1e-3, 3e-4, 3e-4]
-    assert FinetuneParams(learning_rate=2e-5).training((640, 1024)).learning_rate == 2e-5
+    assert FinetuneParams(learning_rate=2e-5).training((640, 1024), 4.0).learning_rate == 2e-5
     with pytest.raises(TrainingError, match="learning_rate"):
         FinetuneParams(learning_rate=-1.0)

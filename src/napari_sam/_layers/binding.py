@@ -335,8 +335,11 @@ class Binding:
             layer.bind_key("Control-Shift-Z", lambda _: self._session.redo(), overwrite=True)
             for bind in self._binders:
                 bind(layer)
-        small = np.prod(layer.data.shape, dtype=float) <= output.LISTED_AT_ONCE
-        self._session.adopt(token, self._labels[token], survey=highest is None and bool(small))
+        known = highest is None  # of a new layer there is nothing to list
+        large = np.prod(layer.data.shape, dtype=float) > output.LISTED_AT_ONCE
+        self._session.adopt(
+            token, self._labels[token], survey=known, by_plane=known and bool(large)
+        )
 
     def _on_stroke(self, token: str, edit: LabelEdit) -> None:
         if token == self._session.output:

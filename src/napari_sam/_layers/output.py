@@ -1,5 +1,6 @@
 """The Labels layer that takes the objects: made, read, written, and its brush strokes noticed."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from napari_sam._layers.stored import StoredLabels, check_stored, is_stored, ope
 from napari_sam.errors import ImageError
 
 SCANNED_EACH_TIME = 1 << 26  # pixels
-LISTED_AT_ONCE = 1 << 24  # pixels: objects of a larger layer are listed when they are touched
+LISTED_AT_ONCE = 1 << 24  # pixels: a larger layer is listed plane by plane, as they are viewed
 FEW_PIXELS = 1 << 17  # that are written as napari's tools do it
+FEW_OF_PLANE = 1 / 32  # no more than this part of a plane, either: drawing it anew is faster
 Later = Callable[[Callable[[], None]], None]
 
 
@@ -127,7 +129,7 @@ class LayerLabels:
         """Replace a region."""
         changed = np.asarray(self.layer.data[region]) != values
         count = np.count_nonzero(changed)
-        if count > FEW_PIXELS:
+        if count > min(FEW_PIXELS, max(1 << 10, math.prod(self.shape[-2:]) * FEW_OF_PLANE)):
             self._write_many(region, values)
         elif count:
             self._write_few(region, values, np.nonzero(changed))

@@ -5,6 +5,7 @@ sizes, not models: the numbers come from the registry.
 """
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from napari_sam.core.runtime import to_device
+from napari_sam.core.scale import working_scale
 
 Size = tuple[int, int]
 EMPTY_LOGIT = -10.0
@@ -42,15 +44,21 @@ class Frame:
 
     @classmethod
     def fit(
-        cls, original: Size, *, least: int, most: int, multiple: int, mask_stride: int
+        cls,
+        original: Size,
+        *,
+        least: int,
+        most: int,
+        multiple: int,
+        mask_stride: int,
+        enlarge: float = inf,
     ) -> "Frame":
-        """Scale so that the long side lies within ``least`` and ``most``, pad to ``multiple``.
+        """Scale as :func:`working_scale` says, pad to ``multiple``.
 
         With ``least == most`` this is the official "resize longest side"; sizes are rounded as
         there, so that masks agree to the pixel.
         """
-        long_side = max(original)
-        scale = min(max(long_side, least), most) / long_side
+        scale = working_scale(max(original), least, most, enlarge)
         height, width = (max(1, int(side * scale + 0.5)) for side in original)
         canvas = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
         return cls(original, (height, width), canvas, mask_stride)

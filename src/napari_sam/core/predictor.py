@@ -261,6 +261,7 @@ class Predictor:
             most=self.spec.image_size,
             multiple=self.spec.canvas_multiple,
             mask_stride=self.spec.mask_stride,
+            enlarge=self.spec.most_enlargement,
         )
 
     def _place(self, tensor: Tensor) -> Tensor:

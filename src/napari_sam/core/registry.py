@@ -10,6 +10,7 @@ xxh128 for micro-sam, md5 for MedSAM (as its Zenodo record shows it).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import inf
 from types import MappingProxyType
 from typing import Literal
 
@@ -59,6 +60,9 @@ class ModelSpec:
     least_size
         Smaller images are enlarged until their long side has so many pixels. For SAM the same as
         ``image_size``: it sees one size only.
+    most_enlargement
+        But no image is enlarged more than so many times: what is blurred is not known for what it
+        is. SAM has no such bound.
     canvas_multiple
         The picture is padded at the bottom and right to multiples of this, in pixels.
     mask_stride
@@ -87,6 +91,7 @@ class ModelSpec:
     ignored_keys: frozenset[str] = frozenset()
     image_size: int = 1024
     least_size: int = 1024
+    most_enlargement: float = inf
     canvas_multiple: int = 1024
     mask_stride: int = 4
     drops_fragments: bool = False
@@ -193,6 +198,7 @@ def _tiny() -> ModelSpec:
         size_bytes=13_313_566,
         hash="sha256:0a289904b5f94b0da0cbacf0b142db0a63e04184fc7afdb37f780fa67edf4fbd",
         least_size=640,
+        most_enlargement=4.0,  # chosen on training images: dev/LOG.md
         drops_fragments=True,
         looks_closer=True,
         canvas_multiple=16,

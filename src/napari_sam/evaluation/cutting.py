@@ -30,13 +30,15 @@ LEAST_SIDE = 780  # pixels: smaller pictures would only be blurred
 WHOLE = 1.5  # of what the model sees at once: the side of a whole picture
 
 
-def pack_parser(command: str) -> argparse.ArgumentParser:
+def pack_parser(command: str, *, most: int | None = None) -> argparse.ArgumentParser:
     """Options of the commands that compare tiled and whole answers on the pictures of a pack."""
     parser = argparse.ArgumentParser(prog=f"python -m napari_sam.evaluation.{command}")
     parser.add_argument("pack", type=Path, help="folder with labelled images and manifest.json")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--dataset", action="append", default=[], help="again for more; else all")
-    parser.add_argument("--most", type=int, help="pictures at most")
+    parser.add_argument(
+        "--most", type=int, default=most, help="pictures at most, spread over the pack"
+    )
     return parser
 
 
@@ -54,7 +56,9 @@ def pictures(
     """
     items = [i for i in select_items(pack, datasets=datasets, axes=PLANES) if fully_annotated(i)]
     large = [item for item in items if max(item["shape"][:2]) >= least_side]
-    for item in large[:most]:
+    if most is not None and most < len(large):
+        large = [large[i] for i in np.linspace(0, len(large) - 1, most).round().astype(int)]
+    for item in large:
         for sample in read_item(pack, item):
             yield _resized(sample, side)
 
@@ -65,6 +69,27 @@ def _resized(sample: Sample, side: int) -> Sample:
     picture = Image.fromarray(sample.picture).resize(size, Image.Resampling.BICUBIC)
     labels = Image.fromarray(sample.labels).resize(size, Image.Resampling.NEAREST)
     return replace(sample, picture=np.asarray(picture), labels=np.asarray(labels, np.int32))
+
+
+def mirrored(
+    sample: Sample, *, side: int, halo: int, down: bool
+) -> tuple[Sample, tuple[slice, slice]]:
+    """A plane with a picture amid its mirror images, and where it is there.
+
+    The plane is four tiles long, along y (``down``) or x, and the two in the middle meet in the
+    picture's middle: so does a user see a seam, with a whole tile on either side. Across it is as
+    wide as the picture. Labels are the picture's own; elsewhere nothing is labelled.
+    """
+    axis = 0 if down else 1
+    length = sample.labels.shape[axis]
+    before = 2 * side - length // 2
+    margins = [(0, 0), (0, 0)]
+    margins[axis] = (before, 4 * side - before - length)
+    picture = np.pad(sample.picture, [*margins, (0, 0)], mode="symmetric")
+    region = [slice(0, n) for n in sample.labels.shape]
+    region[axis] = slice(before, before + length)
+    labels = np.pad(sample.labels, margins)
+    return replace(sample, picture=picture, labels=labels), (region[0], region[1])
 
 
 def cut(sample: Sample, model: PredictorSource, *, side: int, halo: int) -> VolumeJob:

@@ -24,6 +24,7 @@ from napari_sam.progress import Progress
 if TYPE_CHECKING:
     from napari_sam.core.automatic import EncodesAndDecodes
     from napari_sam.core.predictor import Predictor
+    from napari_sam.core.registry import ModelSpec
     from napari_sam.evaluation.exams import Contender, Exam, Question
     from napari_sam.evaluation.results import ResultStore
     from napari_sam.evaluation.sources import Item, Source
@@ -185,11 +186,17 @@ def describe_model(predictor: "Predictor", weights: Path | None) -> dict[str, ob
     return {
         "model": predictor.spec.name,
         "weights sha256": digest,
-        "input long side": f"{predictor.spec.least_size} to {predictor.spec.image_size} pixels",
+        "input long side": _long_side(predictor.spec),
         "runtime": predictor.runtime.describe(),
         "napari-sam": napari_sam.__version__,
         "torch": version("torch"),
     }
+
+
+def _long_side(spec: "ModelSpec") -> str:
+    bound = f", at most {spec.most_enlargement:g} times its own"
+    bounded = spec.most_enlargement < spec.least_size
+    return f"{spec.least_size} to {spec.image_size} pixels{bound if bounded else ''}"
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """Everything found in stacks by ``segment-volume``, against all true objects in 3D.
 
 The command: ``python -m napari_sam.evaluation.stacks PACK``. Planes are segmented without prompts,
-in tiles, and linked through z; an object counts as found at an IoU of voxels from 0.5 on. ``linked
-truth`` links the true labels of each plane instead: what linking alone could reach.
+in tiles, and linked through z; an object counts as found at an IoU of voxels from 0.5 on. Two more
+pairs of figures tell whose fault it is: ``in planes`` compares the objects of single planes, what
+the model finds before anything is linked; ``linked truth`` links the true labels of each plane,
+what linking could reach. With ``--results`` tiles and figures are kept, and the same command goes
+on after a kill.
 """
 
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +25,13 @@ from napari_sam.core.predictor import load_predictor
 from napari_sam.core.registry import DEFAULT_MODEL
 from napari_sam.evaluation.datasets import STACKS, read_array, select_items
 from napari_sam.evaluation.grids import say
-from napari_sam.evaluation.matching import count_matches, iou_table
+from napari_sam.evaluation.matching import Counts, count_matches, iou_table
+from napari_sam.evaluation.results import open_results
 from napari_sam.progress import finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.link import LinkParams, link_planes
-from napari_sam.volume.model import Given
+from napari_sam.volume.model import Given, ModelChoice
 from napari_sam.volume.overlaps import count_overlaps
 from napari_sam.volume.pipelines import VolumeJob, segment_volume, stitch_volume
 from napari_sam.volume.tiles import usual_tiles
@@ -34,7 +39,8 @@ from napari_sam.volume.tiles import usual_tiles
 if TYPE_CHECKING:
     from napari_sam.core.predictor import Predictor
 
-DATASETS = ("fib25", "stardist", "plantseg_ovule")
+DATASETS = ("stardist", "plantseg_ovule", "fib25")
+POINTS, MIDDLE = 16, 16  # by default: points a side of a plane, and planes of each stack
 Labels = NDArray[Any]
 
 
@@ -65,18 +71,39 @@ def judge(truth: Labels, found: Labels) -> Figures:
     return Figures(len(ious), ious.shape[1], count_matches(ious, 0.5).f1, best)
 
 
+def judge_planes(truth: Labels, found: Labels) -> Figures:
+    """Compare the objects of single planes of labels (z, y, x), all planes together."""
+    counts, best, seen = Counts(), [], 0
+    for true_plane, plane in zip(truth, found, strict=True):
+        ious = iou_table(true_plane, plane)
+        counts += count_matches(ious, 0.5)
+        best += ious.max(1, initial=0.0).tolist()
+        seen += ious.shape[1]
+    return Figures(len(best), seen, counts.f1, float(np.mean(best)) if best else float("nan"))
+
+
+@dataclass(frozen=True)
+class StackFigures:
+    """Of one stack: its planes; as found in 3D, in planes, and of true labels that were linked."""
+
+    planes: int
+    found: Figures
+    in_planes: Figures
+    ideal: Figures
+
+
 def segment(
-    predictor: "Predictor", volume: NDArray[Any], params: AutomaticParams, links: LinkParams
-) -> Labels:
-    """What ``napari-sam segment-volume`` makes of a stack (z, y, x)."""
+    predictor: "Predictor", volume: NDArray[Any], params: AutomaticParams, links: LinkParams,
+    folder: Path,
+) -> Labels:  # fmt: skip
+    """What ``napari-sam segment-volume`` makes of a stack (z, y, x); tiles stay in the folder."""
     image = ImageRef.open(volume, axes="zyx")
     side, halo = usual_tiles(predictor.spec.image_size)
     intensity = VolumeIntensity.measure(image)
     job = VolumeJob(image, intensity, Given(predictor, predictor.spec.name), side, halo)
-    with tempfile.TemporaryDirectory() as folder:
-        store = finish(segment_volume(job, Path(folder) / "tiles", params=params))
-        labels = finish(stitch_volume(store, image, Path(folder) / "l.zarr", "all", params=links))
-        return np.asarray(labels.arrays[0][:])
+    store = finish(segment_volume(job, folder / "tiles", params=params))
+    labels = finish(stitch_volume(store, image, folder / "labels.zarr", "all", params=links))
+    return np.asarray(labels.arrays[0][:])
 
 
 def link_truth(truth: Labels, links: LinkParams) -> Labels:
@@ -101,33 +128,61 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--dataset", action="append", help=f"default: {', '.join(DATASETS)}; may be given again"
     )
-    parser.add_argument("--points", type=int, default=32, help="a side of each tile")
-    parser.add_argument("--planes", type=int, help="only so many, from the middle of each stack")
+    parser.add_argument("--points", type=int, default=POINTS, help="a side of each tile")
+    parser.add_argument(
+        "--planes", type=int, default=MIDDLE, help="so many, from the middle of each stack; 0: all"
+    )
+    parser.add_argument("--results", type=Path, help="keep tiles and figures in this folder")
     options = parser.parse_args(arguments)
     predictor = load_predictor(options.model)
     params = AutomaticParams.for_model(predictor.spec).changed(
         points_per_side=options.points, adaptive=True
     )
     links = LinkParams()
-    say("| stack | planes | objects | found | F1@0.5 | mean best IoU | linked truth: F1 | best |")
-    say("|---|---|---|---|---|---|---|---|")
+    say(f"the {options.planes or 'whole'} planes in the middle, {options.points} points a side,"
+        " asked adaptively")  # fmt: skip
+    say("| stack | planes | objects | found | F1@0.5 | mean best IoU | in planes: F1 | best"
+        " | linked truth: F1 | best |")  # fmt: skip
+    say("|---|---|---|---|---|---|---|---|---|---|")
     datasets = tuple(options.dataset or DATASETS)
-    for item in select_items(options.pack, datasets=datasets, axes=STACKS):
-        volume, truth = read_stack(options.pack, item, options.planes)
-        figures = judge(truth, segment(predictor, volume, params, links))
-        ideal = judge(truth, link_truth(truth, links))
-        say(
-            f"| {item['id']} | {len(truth)} | {figures.true} | {figures.found} | {figures.f1:.3f}"
-            f" | {figures.best:.3f} | {ideal.f1:.3f} | {ideal.best:.3f} |"
-        )
+    items = select_items(options.pack, datasets=datasets, axes=STACKS)
+    with ExitStack() as held:
+        root = options.results or Path(held.enter_context(tempfile.TemporaryDirectory()))
+        about = {
+            "model": ModelChoice(options.model).identity(),
+            "points": options.points, "planes": options.planes,
+        }  # fmt: skip
+        kept = open_results(root, options.model, about)
+        known = kept.read("stacks", StackFigures)
+        for item in sorted(items, key=lambda item: int(np.prod(item["shape"]))):
+            name = item["id"]
+            if name not in known:
+                volume, truth = read_stack(options.pack, item, options.planes)
+                folder = kept.folder / name.replace("/", "-")
+                found = segment(predictor, volume, params, links, folder)
+                known[name] = [compare(truth, found, links)]
+                kept.add("stacks", name, known[name])
+            say(row(name, known[name][0]))
 
 
-def read_stack(
-    pack: Path, item: Mapping[str, Any], planes: int | None
-) -> tuple[NDArray[Any], Labels]:
-    """Image and labels (z, y, x), or the planes in the middle of them."""
+def compare(truth: Labels, found: Labels, links: LinkParams) -> StackFigures:
+    """All figures of a stack."""
+    ideal = judge(truth, link_truth(truth, links))
+    return StackFigures(len(truth), judge(truth, found), judge_planes(truth, found), ideal)
+
+
+def row(name: str, figures: StackFigures) -> str:
+    """A line of the table."""
+    parts = (figures.found, figures.in_planes, figures.ideal)
+    pairs = " | ".join(f"{one.f1:.3f} | {one.best:.3f}" for one in parts)
+    counts = f"{figures.planes} | {figures.found.true} | {figures.found.found}"
+    return f"| {name} | {counts} | {pairs} |"
+
+
+def read_stack(pack: Path, item: Mapping[str, Any], planes: int) -> tuple[NDArray[Any], Labels]:
+    """Image and labels (z, y, x): so many planes in the middle of them; 0: all."""
     volume, truth = (read_array(pack / item[name]) for name in ("image", "label"))
-    if planes is not None and planes < len(volume):
+    if 0 < planes < len(volume):
         first = (len(volume) - planes) // 2
         volume, truth = (array[first : first + planes] for array in (volume, truth))
     return volume, truth

@@ -31,17 +31,14 @@ def real_crop(
     rng: Generator,
     sample: Sample,
     size: int,
-    working: tuple[int, int],
+    zoom: float,
     *,
     variety: float = 1.0,
 ) -> tuple[Tensor, list[Tensor]]:
-    """A part of a labelled picture at a random scale around the one used at inference.
+    """A part of a labelled picture at a random scale around the one used at inference, ``zoom``.
 
-    ``working`` are the long sides in pixels between which pictures are brought there; with a
-    ``variety`` of 0 the scale is that one.
+    With a ``variety`` of 0 that is the only scale.
     """
-    long_side = max(sample.picture.shape[:2])
-    zoom = np.clip(long_side, *working) / long_side
     if rng.random() < 0.3:
         zoom *= log_uniform(rng, 0.35, 4.5) ** variety
     else:

@@ -107,7 +107,8 @@ class LabelledCrops:
 
     def _real(self, rng: Generator, sample: Sample, size: int) -> tuple[Tensor, list[Tensor]]:
         params = self.params
-        return real_crop(rng, sample, size, params.working_sides, variety=params.variety)
+        zoom = params.zoom(max(sample.picture.shape[:2]))
+        return real_crop(rng, sample, size, zoom, variety=params.variety)
 
 
 def choose_shape(rng: Generator, params: TrainParams) -> CropShape:

@@ -117,7 +117,7 @@ def fine_tune(
     model = trained_model(spec, weights)
     torch.manual_seed(params.seed)
     choose_learners(model, params.scope, rank=params.rank)
-    settings = params.training((spec.least_size, spec.image_size))
+    settings = params.training((spec.least_size, spec.image_size), spec.most_enlargement)
     trainer = Trainer(model, settings, folder)
     judge = _Judge(trainer, spec, aside, params, pictures=pictures)
     yield Progress(0, 0, "judging the model as it is")

@@ -134,8 +134,7 @@ class PictureCrops:
             picture = make_scene(rng, max(256, min(size, 512))).image
         else:
             picture = self.pictures[rng.integers(len(self.pictures))]
-        long_side = max(picture.shape[:2])
-        zoom = np.clip(long_side, *self.params.working_sides) / long_side
+        zoom = self.params.zoom(max(picture.shape[:2]))
         side = int(np.clip(size / zoom / log_uniform(rng, 0.5, 2), 32, min(picture.shape[:2])))
         crop, _ = cut(rng, picture, (), side, size)
         nothing = torch.zeros(0, size, size)

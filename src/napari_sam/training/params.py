@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
+from napari_sam.core.scale import working_scale
 from napari_sam.errors import TrainingError
 from napari_sam.training.crop_shape import CropShape
 
@@ -136,6 +137,8 @@ class TrainParams:
     working_sides
         Least and largest long side in pixels to which the model brings a picture when it is used:
         crops are cut at scales around that.
+    working_enlargement
+        How many times it enlarges a small picture at most.
     variety
         How much the scale and the looks of crops are varied, 0 to 1; 0: they are only turned and
         mirrored.
@@ -192,6 +195,7 @@ class TrainParams:
         )
     )
     working_sides: tuple[int, int] = (640, 1024)
+    working_enlargement: float = 4.0
     variety: float = 1.0
     synthetic_share: float = 0.45
     copy_paste: float = 0.15
@@ -221,6 +225,7 @@ class TrainParams:
             "workers": self.workers >= 0,
             "crops": len(self.crops) > 0 and sum(c.share for c in self.crops) > 0,
             "working_sides": 32 <= self.working_sides[0] <= self.working_sides[1],
+            "working_enlargement": self.working_enlargement >= 1,
             "variety": 0 <= self.variety <= 1,
             "synthetic_share": 0 <= self.synthetic_share <= 1,
             "copy_paste": 0 <= self.copy_paste <= 1,
@@ -235,6 +240,10 @@ class TrainParams:
             if not good:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it cannot be that.")
 
+    def zoom(self, long_side: int) -> float:
+        """Scale at which the model sees a picture of so many pixels when it is used."""
+        return working_scale(long_side, *self.working_sides, self.working_enlargement)
+
 
 # Kirillov et al. 2023, appendix A, with the batch of one machine.
 SAM_RECIPE = TrainParams(
@@ -246,6 +255,7 @@ SAM_RECIPE = TrainParams(
     drop_path=0.4,
     crops=(CropShape(512, 2, 64, 1.0),),
     working_sides=(1024, 1024),
+    working_enlargement=math.inf,
     first_rounds=9,
     last_rounds=9,
     mask_only_rounds=2,
@@ -335,10 +345,10 @@ class FinetuneParams:
         for name, good in ranges.items():
             if not good:
                 raise TrainingError(f"{name} is {getattr(self, name)}: it cannot be that.")
-        self.training((640, 1024))
+        self.training((640, 1024), math.inf)
 
-    def training(self, working_sides: tuple[int, int]) -> TrainParams:
-        """The same as settings of the training loop; see there for ``working_sides``."""
+    def training(self, working_sides: tuple[int, int], enlargement: float) -> TrainParams:
+        """The same as settings of the training loop; see there for what is given here."""
         rate = self.learning_rate
         return TrainParams(
             minutes=self.minutes,
@@ -351,6 +361,7 @@ class FinetuneParams:
             workers=0,
             crops=(CropShape(self.crop, self.crops, self.crop_objects, 1.0),),
             working_sides=working_sides,
+            working_enlargement=enlargement,
             variety=self.variety,
             synthetic_share=self.synthetic_share,
             copy_paste=0.0,
