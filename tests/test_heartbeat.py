@@ -125,6 +125,23 @@ def judge(name, found):
     return best < LONGEST_MS or worked < LONGEST_MS
 
 
+@pytest.mark.parametrize(
+    ("found", "fails"),
+    [
+        ([(True, Pause(80, 10))] * 3, True),  # a calm machine: it waits for something of ours
+        ([(False, Pause(300, 150))] * 5, True),  # a busy one: it computes
+        ([(False, Pause(300, 20))] * 5, False),
+        ([(True, Pause(80, 60)), (True, Pause(40, 30))], False),  # a collection of garbage, say
+    ],
+)
+def test_the_judge_tells_us_from_others(found, fails):
+    if fails:
+        with pytest.raises(AssertionError, match="the window"):
+            judge("saving", found)
+    else:
+        assert judge("saving", found)
+
+
 def untrained_predictor():
     from napari_sam.core.predictor import Predictor
     from napari_sam.core.registry import get_spec

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 LARGEST_NUMBER = 1e9
+EDGE = 4  # pixels: more than themes put around a scrolled widget
 
 
 class Section(QGroupBox):
@@ -90,7 +91,7 @@ class Scrolled(QScrollArea):
         widget, bar = self.widget(), self.verticalScrollBar()
         width = 0 if widget is None else widget.minimumSizeHint().width()
         taken = 0 if bar is None else bar.sizeHint().width()
-        return QSize(width + taken, super().minimumSizeHint().height())
+        return QSize(width + taken + EDGE, super().minimumSizeHint().height())
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """The widget wants another size: so do we."""
