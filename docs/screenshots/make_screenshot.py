@@ -109,7 +109,9 @@ def main() -> None:
     dock.grab().save(str(folder / "files.png"))
     dock.tabs.setCurrentIndex(7)
     process(0.5)
-    dock.grab().save(str(folder / "keys.png"))
+    keys = dock.tabs.widget(7)
+    assert keys is not None
+    keys.grab().save(str(folder / "keys.png"))
     dock.tabs.setCurrentWidget(dock.everything_panel)
     dock.everything.run()
     wait_until(lambda: not dock.session.busy and dock.everything.selection is not None)
