@@ -162,6 +162,8 @@ def test_a_click_is_carried_on_corrected_and_undone_step_by_step(qtbot, open_doc
     wait(qtbot, dock)
     labels = data(dock)
     assert planes_of(labels, 1) == [1, 2, 3, 4, 5, 6], session.message
+    details = session.document.history.next_undo.details
+    assert (details["model"], details["intensity"]) == (session.model.name, "percentile")
     record = session.document.objects[1]
     assert record.region[0] == (1, 7) and record.score == pytest.approx(0.9)
     assert tab.key_planes == (3,) and not session.prompts

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sam._document import Document
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage, Region
-from napari_sam._predict import MaskPatch, ModelChoice
+from napari_sam._predict import MaskPatch, ModelChoice, Origin
 from napari_sam._way import Way
 from napari_sam.core.intensity import Intensity
 from napari_sam.volume.propagation.params import PropagateParams
@@ -135,10 +135,18 @@ class Run:
     memory: "Memory"
     states: list[State] = field(default_factory=lambda: [State()])
     clear: bool = False
+    weights: str = ""  # of the model, once the worker knows them
     closing: str = ""  # what to say when all that was written is one step
     edits: list[LabelEdit] = field(default_factory=list)
     fresh: dict[int, "PlaneResult"] = field(default_factory=dict)
     keys: dict[int, "KeyPlane"] = field(default_factory=dict)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the journal: what was carried on, along which axis, from which planes, by whom."""
+        origin = Origin(self.model.name, self.weights, self.intensity)
+        what = {"ids": list(self.ids), "along": self.way.along, "keys": sorted(self.keys)}
+        return {**what, **origin.to_json()}
 
     @property
     def state(self) -> State:
