@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.beats import Beats, Pause
+from napari_sam._predict import Origin
 
 ROWS = 32  # objects a side
 PATIENCE_S = 300.0
@@ -33,6 +34,7 @@ class Discs:
         height, width = plane.size
         self.region = (slice(0, height), slice(0, width))
         self.scores = (0.9,) * ROWS**2
+        self.origin = Origin("fake", "", "percentile")
 
     def canvas(self) -> NDArray[np.uint32]:
         """Numbers 1 to 1024, as large as the plane."""

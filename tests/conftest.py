@@ -25,3 +25,11 @@ def _settled() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def open_window(make_napari_viewer, qtbot):  # type: ignore[no-untyped-def]
+    """Opens viewers with the dock in them; see :class:`tests.viewer_window.Window`."""
+    from tests.viewer_window import opener
+
+    yield from opener(make_napari_viewer, qtbot)

@@ -6,7 +6,7 @@ import pytest
 from napari_sam import _bulk
 from napari_sam._bulk import Bulk, keep_all
 from napari_sam._label_edit import ArrayLabels
-from napari_sam._predict import Plane
+from napari_sam._predict import Origin, Plane
 from napari_sam._session import Session
 
 SHAPE = (3, 20, 30)
@@ -17,7 +17,8 @@ class Squares:
 
     plane = Plane(("a",), np.zeros(SHAPE, np.uint8), (1, 2), (1, 0, 0))
     region = (slice(2, 12), slice(4, 24))
-    scores = (0.9, 0.8, 0.7)
+    scores = (0.9, 0.8, float("nan"))
+    origin = Origin("vit_b", "sha256:1", (0.0, 99.0))
 
     def canvas(self):
         drawn = np.zeros((10, 20), np.uint32)
@@ -72,11 +73,16 @@ def test_all_are_one_step_with_scores_and_class(desk):
     assert np.array_equal(desk.labels.data[1][2:12, 4:24], Squares().canvas())
     objects = desk.session.document.objects
     assert [(one.score, one.kind) for one in objects.values()] == [
-        (0.9, "cell"), (0.8, "cell"), (0.7, "cell")
+        (0.9, "cell"), (0.8, "cell"), (None, "cell")
     ]  # fmt: skip
     assert objects[1].axes == (1, 2)
     assert objects[1].region == ((1, 2), (2, 6), (4, 8))
     assert len(desk.session.document.history) == 1
+    assert {one.model for one in objects.values()} == {"vit_b"}  # not the one chosen by now
+    details = desk.session.document.history.next_undo.details
+    assert (details["model"], details["weights"], details["intensity"]) == (
+        "vit_b", "sha256:1", [0.0, 99.0]
+    )  # fmt: skip
     desk.session.undo()
     assert not desk.labels.data.any()
     assert not desk.session.document.objects

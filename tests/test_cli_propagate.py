@@ -18,7 +18,8 @@ from tests.volume.fakes import Greys, cells
 from tests.volume.images import write_ome_zarr
 
 FAST = ["--tile", "200", "--intensity", "as_is", "--mode", "points", "--least-overlap", "0.01",
-        "--most-area-change", "50", "--least-contrast", "0"]  # fmt: skip
+        "--most-area-change", "50", "--least-contrast", "0", "--stiffness", "0",
+        "--grey-weight", "0"]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -138,3 +139,26 @@ def test_places_that_cannot_be_are_refused_before_any_work(stack, tmp_path: Path
     assert "seeds" in run(*command, "-o", seeds, "--force", code=7)
     run(*command, "-o", tmp_path / "no" / "out.tif", code=7)
     assert not (tmp_path / "stack.tif.napari-sam").exists()
+
+
+def test_two_of_three_axes_decide(tmp_path: Path) -> None:
+    image = np.zeros((12, 16, 40), np.uint8)
+    image[1:11, 4:12, 4:12] = 90
+    truth = (image > 0).astype(np.uint16) * 5
+    seeds = np.zeros_like(truth)
+    seeds[6] = truth[6]
+    for name, array in (("cubes.tif", image), ("seeds.tif", seeds)):
+        tifffile.imwrite(tmp_path / name, array, metadata={"axes": "ZYX"})
+    command = ("propagate", tmp_path / "cubes.tif", "--labels", tmp_path / "seeds.tif", "-o",
+               tmp_path / "found.tif", "--scores", tmp_path / "s.csv",
+               "--consensus", *FAST)  # fmt: skip
+    run(*command)
+    assert (tifffile.imread(tmp_path / "found.tif") == truth).all()
+    table = (tmp_path / "s.csv").read_text().splitlines()
+    assert len(table) == 11 and table[1].endswith(",64")
+    assert not list((tmp_path / "cubes.tif.napari-sam").rglob("labels-*.npy"))
+    for words, more in (
+        ("cubes", ("--spacing", "5,1,1")), ("--along y", ("--along", "y")),
+        ("--embeddings", ("--embeddings",)),
+    ):  # fmt: skip
+        assert words in run(*command, "--force", *more, code=2 if words[0] == "-" else 4)

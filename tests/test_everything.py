@@ -303,6 +303,15 @@ def test_labels_to_write_lie_as_they_are_seen(desk):
     assert sum(mask.sum() for mask in below.values()) == (whole - (whole > 0)).sum() > 0
 
 
+def test_objects_are_told_to_be_of_the_model_that_found_them(desk):
+    desk.run()
+    desk.session.choose_model(ModelChoice("vit_b"))
+    desk.session.choose_intensity("as_is")
+    desk.tool.commit()
+    origin = desk.commits[-1].origin
+    assert (origin.model, origin.intensity) == ("tiny", "percentile")
+
+
 def test_defaults_come_back(desk):
     desk.tool.reset()
     assert desk.tool.settings == desk.tool.defaults

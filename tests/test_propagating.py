@@ -162,6 +162,8 @@ def test_a_click_is_carried_on_corrected_and_undone_step_by_step(qtbot, open_doc
     wait(qtbot, dock)
     labels = data(dock)
     assert planes_of(labels, 1) == [1, 2, 3, 4, 5, 6], session.message
+    details = session.document.history.next_undo.details
+    assert (details["model"], details["intensity"]) == (session.model.name, "percentile")
     record = session.document.objects[1]
     assert record.region[0] == (1, 7) and record.score == pytest.approx(0.9)
     assert tab.key_planes == (3,) and not session.prompts
@@ -385,8 +387,8 @@ def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_do
     session.choose_output(next(r.token for r in session.outputs if r.name == "film"))
     panel.look.click()
     qtbot.waitUntil(lambda: tracks.linked is not None and not tracks.busy, timeout=LONG_MS)
-    assert panel.divisions.count() == 1 and "Frame 1: 4 -> 5 + 6" in panel.divisions.item(0).text()
-    panel.divisions.itemClicked.emit(panel.divisions.item(0))
+    assert panel.events.count() == 1 and "Frame 1: 4 -> 5 + 6" in panel.events.item(0).text()
+    panel.events.itemClicked.emit(panel.events.item(0))
     assert session.plane.index[0] == 1
     panel.make.click()
     qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
@@ -394,10 +396,38 @@ def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_do
     assert made[0, 15, 15] == 4 and len(np.unique(made[2])) == 4
     assert dock.viewer.layers["film: lines"].graph == {5: [4], 6: [4]}
     dock.viewer.layers.remove("film: lines")
-    panel.divisions.item(0).setCheckState(Qt.CheckState.Unchecked)
+    panel.events.item(0).setCheckState(Qt.CheckState.Unchecked)
     panel.make.click()
     qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
     assert dock.viewer.layers["film: lines"].graph == {}
+
+
+def test_endings_are_decided_one_by_one(qtbot, open_dock):
+    dock = open_dock((5, 60, 80), axis_labels=("t", "y", "x"))
+    tracks, panel, session = dock.tracks, dock.tracks_panel, dock.session
+    film = np.zeros((5, 60, 80), np.uint16)
+    film[:, 50:58, 60:70] = 9  # stays
+    film[:2, 10:20, 10:20], film[2:, 10:20, 22:32] = 4, 5  # jumps, or one ends and one begins
+    film[:3, 30:36, 40:46], film[3:, 30:36, 49:55] = 6, 7  # so, too
+    film[:2, 0:4, 70:74] = 8  # ends, and there is nothing near
+    dock.viewer.add_labels(film, name="film")
+    session.choose_output(next(r.token for r in session.outputs if r.name == "film"))
+    panel.look.click()
+    qtbot.waitUntil(lambda: tracks.linked is not None and not tracks.busy, timeout=LONG_MS)
+    lines = [panel.events.item(i).text() for i in range(panel.events.count())]
+    assert [line.split(" (")[0] for line in lines] == [
+        "Frame 1: 4 ends, else is 5 of frame 2", "Frame 2: 6 ends, else is 7 of frame 3",
+    ]  # fmt: skip
+    assert "1 more end" in tracks.said
+    panel.events.itemClicked.emit(panel.events.item(1))
+    assert session.plane.index[0] == 2
+    panel.events.item(0).setCheckState(Qt.CheckState.Checked)
+    panel.events.item(1).setCheckState(Qt.CheckState.Unchecked)
+    panel.make.click()
+    qtbot.waitUntil(lambda: "film: lines" in dock.viewer.layers, timeout=LONG_MS)
+    made = dock.viewer.layers["film: tracks"].data
+    assert (made[:2, 15, 15] == 4).all() and (made[2:, 15, 27] == 5).all()
+    assert (made[:3, 33, 43] == 6).all() and (made[3:, 33, 52] == 6).all()
 
 
 def test_all_layers_of_a_stack_can_be_removed_at_once(qtbot, open_dock):

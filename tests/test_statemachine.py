@@ -402,5 +402,6 @@ def test_a_document_does_what_a_naive_model_does():
 
 
 @pytest.mark.statemachine
+@pytest.mark.timeout(3600)  # in the middle of an example it would look like a fault of ours
 def test_a_document_does_what_a_naive_model_does_at_full_depth():
     run(500)

@@ -1,18 +1,13 @@
 """The dock in a real window: simulated mouse and keys, a fake predictor."""
 
-import gc
-import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from qtpy.QtCore import QEvent, QPoint, QPointF, Qt, QTimer
-from qtpy.QtGui import QMouseEvent
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication
 from scipy.ndimage import distance_transform_edt
 from skimage.io import imread
 
@@ -21,106 +16,12 @@ from napari_sam._journal import read_journal
 from napari_sam._replay import replay
 from napari_sam._widget import SegmentAnything
 from napari_sam.testing import FakePredictor
+from tests.viewer_window import image_2d
 
 pytestmark = [pytest.mark.viewer]
 
 SAMPLES = Path(napari_sam.__file__).with_name("samples")
 BUNDLED = Path(napari_sam.__file__).parent / "core" / "data" / "tiny.safetensors"
-FAKE = object()
-
-
-class Window:
-    """A shown viewer with the dock, and a hand on mouse and keyboard."""
-
-    def __init__(self, viewer, qtbot, predictor):
-        self.viewer, self.qtbot, self.predictor = viewer, qtbot, predictor
-        load = None if predictor is None else lambda choice: predictor
-        self.dock = SegmentAnything(viewer, load=load)
-        viewer.window.add_dock_widget(self.dock, name="Segment Anything")
-        self.session = self.dock.session
-        self.canvas = viewer.window._qt_viewer.canvas
-        self.native = self.canvas.native
-
-    def at(self, *world_yx):
-        """Canvas position (Qt logical pixels) of a world position in the displayed plane."""
-        scene = self.canvas.view.scene.transform.map([world_yx[1], world_yx[0], 0, 1])
-        x, y = scene[:2] / scene[3]
-        return QPoint(round(x), round(y))
-
-    def click(self, y, x, modifiers=Qt.KeyboardModifier.NoModifier):
-        QTest.mouseMove(self.native, self.at(y, x))
-        QTest.mouseClick(self.native, Qt.MouseButton.LeftButton, modifiers, self.at(y, x))
-
-    def drag(self, *places, modifiers=Qt.KeyboardModifier.NoModifier):
-        """From place to place with the button down."""
-        corners = [self.at(*place) for place in places]
-        QTest.mouseMove(self.native, corners[0])
-        QTest.mousePress(self.native, Qt.MouseButton.LeftButton, modifiers, corners[0])
-        for a, b in pairwise(corners):
-            for step in (0.3, 0.7, 1.0):
-                p = a + (b - a) * step
-                move = QMouseEvent(
-                    QEvent.Type.MouseMove,
-                    QPointF(p),
-                    QPointF(self.native.mapToGlobal(p)),
-                    Qt.MouseButton.NoButton,
-                    Qt.MouseButton.LeftButton,
-                    modifiers,
-                )
-                QApplication.sendEvent(self.native, move)
-                self.qtbot.wait(30)  # napari takes one move per frame
-        QTest.mouseRelease(self.native, Qt.MouseButton.LeftButton, modifiers, corners[-1])
-
-    def key(self, key, modifiers=Qt.KeyboardModifier.NoModifier):
-        QTest.keyClick(self.native, key, modifiers)
-
-    def wait_mask(self):
-        self.qtbot.waitUntil(
-            lambda: (
-                self.session.response is not None
-                and self.session.response.generation == self.session.generation
-                and not self.session.busy
-            ),
-            timeout=60000,
-        )
-
-    def layer(self, name):
-        return self.viewer.layers[name]
-
-
-@pytest.fixture
-def open_window(make_napari_viewer, qtbot):
-    opened = []
-
-    def make(image=None, predictor=FAKE, *, path=None, **image_options):
-        viewer = make_napari_viewer(show=True)
-        viewer.window._qt_window.resize(1300, 850)  # narrower, napari's docks squeeze the canvas
-        if image is not None:
-            viewer.add_image(image, name="image", **image_options)
-        if path is not None:  # at once: two windows that draw their greeting can fail in vispy
-            viewer.open(path, plugin="napari")
-        window = Window(viewer, qtbot, FakePredictor() if predictor is FAKE else predictor)
-        opened.append(window)
-        empty = image is None and path is None
-        qtbot.waitUntil(lambda: empty or "preview" in viewer.layers)
-        qtbot.wait(100)
-        viewer.reset_view()  # the dock has taken some of the canvas
-        qtbot.wait(50)
-        return window
-
-    yield make
-    for window in opened:
-        window.dock.shut()
-    qtbot.waitUntil(
-        lambda: not any(job.running for window in opened for job in window.dock._jobs),
-        timeout=60000,
-    )
-    opened.clear()
-    gc.collect()  # here, in the window's thread: a later worker must not be who destroys widgets
-
-
-def image_2d():
-    return np.random.default_rng(0).integers(0, 255, (120, 160)).astype(np.uint8)
 
 
 def test_click_then_enter_commits_a_label(open_window):
@@ -295,6 +196,88 @@ def test_a_scaled_plane_of_a_stack(open_window):
     assert labels.data[3, 60, 80] == 1
     assert labels.data.shape == stack.shape
     assert tuple(labels.scale) == (3.0, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(("order", "moved"), [((1, 0, 2), 1), ((2, 0, 1), 2)])
+def test_prompts_on_xz_and_yz_planes(open_window, order, moved):
+    """A click and a box with the mouse; on another plane they are left out, with a word."""
+    window = open_window(np.zeros((60, 70, 80), np.uint8))
+    session, dims = window.session, window.viewer.dims
+    dims.order = order
+    dims.set_current_step(moved, 33)
+    window.viewer.reset_view()
+    window.qtbot.wait(50)
+    window.click(20, 30)
+    window.wait_mask()
+    dims.set_current_step(moved, 40)
+    assert "on another plane: ignored" in session.message
+    assert not window.layer("preview").visible
+    dims.set_current_step(moved, 33)
+    window.wait_mask()
+    window.key(Qt.Key.Key_Return)
+    window.dock.prompt_panel.tools["box"].click()
+    window.drag((40, 40), (50, 60))
+    window.wait_mask()
+    window.key(Qt.Key.Key_Return)
+    labels = np.moveaxis(window.layer("image labels").data, moved, 0)
+    assert (labels[33, 20, 30], labels[33, 45, 50]) == (1, 2)
+    assert not labels[:33].any()
+    assert not labels[34:].any()
+
+
+def test_locked_labels_overlaps_a_class_and_a_split_with_mouse_and_keys(open_window):
+    window = open_window(image_2d())
+    session, panel = window.session, window.dock.objects_panel
+    window.dock.review.add_kind("nucleus", "")
+    session.set_kind("")
+    window.key(Qt.Key.Key_K)
+    assert session.kind == "nucleus"
+    keep(window, (60, 40))
+    labels = window.layer("image labels")
+    labels.preserve_labels = True
+    session.set_overwrite(True)
+    session.set_keep_overlaps(True)
+    keep(window, (60, 50))
+    assert labels.data[60, 45] == 1  # locked, whatever the session says
+    objects = session.document.objects
+    assert objects[2].covered is not None
+    assert {one.kind for one in objects.values()} == {"nucleus"}
+    session.select([1])
+    window.key(Qt.Key.Key_X)
+    assert labels.data[60, 45] == 2  # what lay beneath comes to light
+    for x in (46, 54):
+        window.click(60, x)
+    window.wait_mask()
+    panel.split.click()
+    assert labels.data[60, 46] != labels.data[60, 54]
+    assert 0 not in (labels.data[60, 46], labels.data[60, 54])
+
+
+def test_a_layer_is_renamed_and_replaced_and_channels_are_mixed_in_mid_work(open_window):
+    window = open_window(image_2d())
+    other = window.viewer.add_image(image_2d()[::-1], name="red")
+    window.session.choose_tool("positive")  # napari has brought the new layer to the front
+    window.click(60, 80)
+    window.wait_mask()
+    assert len(window.predictor.images) == 1
+    keys = [key for key, _ in window.session.channel_options if key is not None]
+    window.session.choose_channels(keys[-1])
+    window.wait_mask()
+    assert window.predictor.images[-1].ndim == 3
+    assert len(window.layer("prompts: points").data) == 1
+    window.layer("image").name = "green"
+    window.key(Qt.Key.Key_Return)
+    assert window.layer("green labels").data[60, 80] == 1
+    window.viewer.layers.remove(other)
+    assert window.session.channels is None
+    window.click(20, 30)
+    window.wait_mask()
+    assert len(window.predictor.images) == 2  # the one channel is known already
+    window.layer("green").data = image_2d().T  # another picture
+    window.qtbot.wait(50)
+    window.click(100, 20)
+    window.wait_mask()
+    assert window.predictor.images[-1].shape == (160, 120)
 
 
 def test_candidates_are_dropped_by_clicks_and_committed(open_window):
@@ -498,6 +481,19 @@ def test_two_windows_on_one_image_have_their_own_work_and_journal(open_window, q
     assert later.dock.keeper.offer.path == journals[0].path  # the other is in use
 
 
+def test_no_page_of_the_dock_is_cut_at_its_side(open_window):
+    window = open_window(image_2d())
+    pages, cut = window.dock.tabs, []
+    for index in range(1, 8):
+        pages.setCurrentIndex(index)
+        window.qtbot.wait(50)
+        page = pages.widget(index)
+        viewport = page.parentWidget()
+        if page.minimumSizeHint().width() > viewport.width() or page.width() > viewport.width():
+            cut.append((index, page.minimumSizeHint().width(), viewport.width()))
+    assert not cut
+
+
 def test_napari_opens_the_dock_and_takes_it_away(make_napari_viewer, qtbot):
     import npe2
 
@@ -517,138 +513,6 @@ def test_the_window_may_be_closed_in_mid_work(open_window, qtbot):
     window.click(60, 80)
     window.dock.shut()
     qtbot.waitUntil(lambda: not window.dock.clicks.running, timeout=20000)
-
-
-def untrained_predictor():
-    from napari_sam.core.modeling.micro import MicroSam
-    from napari_sam.core.predictor import Predictor
-    from napari_sam.core.registry import get_spec
-    from napari_sam.core.runtime import choose_runtime
-
-    spec = get_spec("tiny")
-    model = MicroSam(spec.architecture).eval()
-    return Predictor(model, spec, runtime=choose_runtime("cpu"))
-
-
-class Heartbeat:
-    """Pauses of the window's thread in ms, by a 5 ms timer.
-
-    Where Linux tells, a pause is less the time for which this thread, or one that may hold the
-    interpreter, was ready to run but other processes had the cores.
-    """
-
-    def __init__(self):
-        self.gaps = []
-        self._last, self._waited = time.perf_counter(), waited_for_a_core()
-        self._timer = QTimer()
-        self._timer.timeout.connect(self._beat)
-        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
-        self._timer.start(5)
-
-    def _beat(self):
-        now, waited = time.perf_counter(), waited_for_a_core()
-        main = threading.main_thread().native_id
-        queued = {tid: ms - self._waited.get(tid, ms) for tid, ms in waited.items()}
-        others = max((ms for tid, ms in queued.items() if tid != main), default=0.0)
-        self.gaps.append(1000 * (now - self._last) - queued.get(main, 0.0) - others)
-        self._last, self._waited = now, waited
-
-    def stop(self):
-        self._timer.stop()
-        return max(self.gaps)
-
-
-def waited_for_a_core():
-    """Milliseconds that each Python thread has been ready to run without a core."""
-    waited = {}
-    for thread in threading.enumerate():
-        try:
-            text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text()
-        except OSError:  # another system, or the thread has just ended
-            continue
-        waited[thread.native_id] = int(text.split()[1]) / 1e6
-    return waited
-
-
-def test_window_lives_while_the_model_encodes(open_window):
-    """The real network on 1024 x 1024 pixels; what blocks the window would do so in every run.
-
-    A run tells nothing against us where the window stands still with nothing to do, too.
-    """
-    image = np.random.default_rng(1).integers(0, 60000, (1024, 1024)).astype(np.uint16)
-    window = open_window(image, untrained_predictor())
-    window.click(300, 300)
-    window.wait_mask()
-    pauses = []
-    for _ in range(5):
-        window.dock._cache.clear()
-        window.qtbot.wait(300)  # the preview of the last run is drawn
-        idle = Heartbeat()
-        window.qtbot.wait(1000)
-        calm = idle.stop() < 20
-        heart, started = Heartbeat(), time.perf_counter()
-        window.session.refresh()
-        window.wait_mask()
-        pause, took = heart.stop(), time.perf_counter() - started
-        print(f"encoded in {took:.2f} s, longest pause {pause:.0f} ms, calm machine: {calm}")
-        if pause < 50:
-            return
-        if calm:
-            pauses.append(pause)
-    if len(pauses) < 3:
-        pytest.skip("this machine is too busy to tell whether it is us who block the window")
-    raise AssertionError(f"the window stood still for {min(pauses):.0f} ms or more")
-
-
-class ManyDiscs:
-    """32 x 32 discs on the plane in view, for the worker that keeps them."""
-
-    def __init__(self, plane):
-        self.plane = plane
-        self.region = tuple(slice(0, side) for side in plane.size)
-        self.scores = (0.9,) * 1024
-
-    def canvas(self):
-        height, width = self.plane.size
-        rows, columns = np.indices((height // 32, width // 32))
-        disc = np.hypot(rows - height / 64, columns - width / 64) < width / 80
-        numbers = np.arange(1, 1025).reshape(32, 32)
-        return np.kron(numbers, disc).astype(np.uint32)
-
-    def beneath(self, canvas):
-        return {}
-
-
-def test_window_lives_while_many_objects_are_saved(open_window, tmp_path):
-    """About 1,000 objects, kept as one step, become a file; as above, a calm run decides."""
-    window = open_window(np.zeros((1024, 1024), np.uint8))
-    session, dock = window.session, window.dock
-    session.has_output()
-    pauses = []
-    for attempt in range(5):
-        window.qtbot.wait(300)
-        idle = Heartbeat()
-        window.qtbot.wait(500)
-        calm = idle.stop() < 20
-        kept, path = [], tmp_path / f"{attempt}.tif"
-        dock.bulk.keep(ManyDiscs(session.plane), kept.append, overwrite=False)
-        window.qtbot.waitUntil(lambda kept=kept: bool(kept), timeout=60000)
-        window.qtbot.wait(200)
-        heart = Heartbeat()
-        dock.filing.save(path)
-        window.qtbot.waitUntil(path.is_file, timeout=60000)
-        window.qtbot.wait(100)
-        pause = heart.stop()
-        assert len(kept[0]) == len(session.document.objects) == 1024
-        print(f"longest pause {pause:.0f} ms, calm machine: {calm}")
-        if pause < 50:
-            return
-        if calm:
-            pauses.append(pause)
-        session.undo()
-    if len(pauses) < 3:
-        pytest.skip("this machine is too busy to tell whether it is us who block the window")
-    raise AssertionError(f"the window stood still for {min(pauses):.0f} ms or more")
 
 
 def iou(a, b):

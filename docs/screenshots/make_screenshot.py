@@ -1,6 +1,6 @@
 """Make the pictures of README and manual: the real window, a sample image, some nuclei.
 
-One of each tab of the dock, the dock in the light theme, and napari's Preferences.
+One of each page of the dock, the dock in the light theme, and napari's Preferences.
 
 Run with a display or under Xvfb::
 
@@ -34,7 +34,7 @@ def process(seconds: float) -> None:
         time.sleep(0.01)
 
 
-def wait_for_mask(dock: SegmentAnything, *, timeout_s: float = 120) -> None:
+def wait_for_mask(dock: SegmentAnything, *, timeout_s: float = 1800) -> None:
     """Until the mask of the last prompt is in view."""
     session = dock.session
     end = time.monotonic() + timeout_s
@@ -100,11 +100,18 @@ def main() -> None:
     process(0.1)
     folder = options.out.parent
     show_objects(dock)
+    viewer.reset_view()  # the review has moved it
+    process(0.5)
     shoot(viewer, folder / "objects.png")
     show_classes(dock)
     shoot(viewer, folder / "classes.png")
     show_files(dock, samples)
     dock.grab().save(str(folder / "files.png"))
+    dock.tabs.setCurrentIndex(7)
+    process(0.5)
+    keys = dock.tabs.widget(7)
+    assert keys is not None
+    keys.grab().save(str(folder / "keys.png"))
     dock.tabs.setCurrentWidget(dock.everything_panel)
     dock.everything.run()
     wait_until(lambda: not dock.session.busy and dock.everything.selection is not None)
@@ -124,7 +131,7 @@ def shoot(viewer: napari.Viewer, path: Path) -> None:
     viewer.window.screenshot(str(path), canvas_only=False, flash=False)
 
 
-def wait_until(done: Callable[[], bool], *, timeout_s: float = 120) -> None:
+def wait_until(done: Callable[[], bool], *, timeout_s: float = 1800) -> None:
     """Let the window work until something is so."""
     end = time.monotonic() + timeout_s
     while not done():

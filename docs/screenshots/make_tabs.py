@@ -2,7 +2,7 @@
 
 Run with a display or under Xvfb, from the repository; STACK is a TIFF of nuclei, such as cells3d::
 
-    xvfb-run -a -s "-screen 0 1500x1200x24" python -m docs.screenshots.make_tabs STACK
+    xvfb-run -a -s "-screen 0 1500x1600x24" python -m docs.screenshots.make_tabs STACK
 """
 
 import argparse
@@ -43,6 +43,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
     """A run that learns from a labelled layer, after some validations."""
     image = imread(SAMPLES / "nuclei_histology.png")
     viewer, dock = open_window(image, name="histology", rgb=True)
+    viewer.window._qt_window.resize(1400, 1550)  # the page in one piece
     labels = imread(SAMPLES / "nuclei_histology_labels.png").astype(np.int32)
     viewer.add_labels(labels, name="by hand", opacity=0.4)
     dock.tabs.setCurrentWidget(dock.finetune_panel)
@@ -57,7 +58,7 @@ def show_finetune(out: Path, *, minutes: float, looks: int) -> None:
     )
     print(state.said)
     process(1.5)
-    shoot(viewer, out / "finetune.png")
+    dock.grab().save(str(out / "finetune.png"))
     dock.finetune.cancel()
     wait_until(lambda: not state.busy, timeout_s=LONG_S)
     print(state.said, state.unfinished)

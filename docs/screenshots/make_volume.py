@@ -8,6 +8,7 @@ Run with a display or under Xvfb, from the repository::
 import tempfile
 from pathlib import Path
 
+from benchmarks import large_window
 from benchmarks.large_volume import CHUNK, corners, make
 from benchmarks.large_window import Sitting, nucleus
 
@@ -18,6 +19,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """Open, click, keep, segment what is in view, paint."""
+    large_window.PATIENCE_S = 3600  # of a busy machine
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tissue.zarr"
         make(path, side=SIDE)

@@ -4,6 +4,7 @@ Talks to the session. No Qt, no napari. The job at the end runs in a worker; all
 in the window's thread.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from napari_sam._document import Document, Made
 from napari_sam._drawing import in_all_axes
 from napari_sam._operations import Drawing
 from napari_sam._orders import Order, Prepared, prepare
-from napari_sam._predict import Plane
+from napari_sam._predict import Origin, Plane
 from napari_sam._session import Session
 from napari_sam.core.regions import Region
 from napari_sam.progress import Progress
@@ -41,6 +42,11 @@ class Masks(Protocol):
     @property
     def scores(self) -> Sequence[float]:
         """Of the objects 1 to n."""
+        ...
+
+    @property
+    def origin(self) -> Origin:
+        """What they were made by; the session's model may be another by now."""
         ...
 
     def canvas(self) -> NDArray[Any]:
@@ -129,10 +135,10 @@ class Bulk:
 
     def _write(self, document: Document, answer: tuple[BulkRequest, Prepared]) -> bool:
         request, prepared = answer
-        session, plane, scores = self.session, request.masks.plane, request.masks.scores
+        session, masks, plane = self.session, request.masks, request.masks.plane
         facts = {
             label: {
-                **vars(Made(score=scores[one - 1], model=session.model.name)),
+                **vars(Made(score=_known(masks.scores[one - 1]), model=masks.origin.model)),
                 "kind": session.kind,
                 "covered": prepared.covered.get(one),
             }
@@ -145,7 +151,7 @@ class Bulk:
             kind=session.kind,
             overlaps=request.overlaps,
             axes=plane.axes,
-            details={"each": False, **session.provenance(plane)},
+            details={"each": False, **session.provenance(plane, masks.origin)},
         )
 
 
@@ -180,6 +186,11 @@ def _among(masks: Masks, canvas: NDArray[Any]) -> dict[int, Covered]:
         if covered is not None:
             found[number] = covered
     return found
+
+
+def _known(score: float) -> float | None:
+    """A score; None for what is not a number: labels of tiles have none."""
+    return None if math.isnan(score) else score
 
 
 def _offset(region: Region) -> tuple[int, int]:

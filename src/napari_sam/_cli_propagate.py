@@ -95,6 +95,21 @@ Alone = Annotated[bool, switch("--no-compete", "Objects do not compete for pixel
 Gaps = Annotated[
     bool, switch("--no-interpolate", "Leave planes empty where an object was lost.", _CARRY)
 ]
+Three = Annotated[
+    bool,
+    typer.Option(
+        "--consensus",
+        help="Along z, then y and x; two of three decide. Voxels have to be about cubes.",
+    ),
+]
+Stiffness = Annotated[
+    float | None,
+    _real("--stiffness", "How firmly outlines stay as they are from plane to plane.", _CARRY, 0),
+]
+GreyWeight = Annotated[
+    float | None,
+    _real("--grey-weight", "How much grey levels count where an object stands out.", _CARRY, 0),
+]
 First = Annotated[
     int | None,
     typer.Option("--first", metavar="N", min=0, help="First plane.", rich_help_panel=_ENDS),
@@ -114,7 +129,7 @@ LeastOverlap = Annotated[
 ]
 LeastContrast = Annotated[
     float | None,
-    _real("--least-contrast", "Share of its contrast on the key plane.", _ENDS, 0, 1),
+    _real("--least-contrast", "Share of its best contrast on a key plane.", _ENDS, 0, 1),
 ]
 
 
@@ -125,6 +140,8 @@ class Carrying:
     mode: How = None
     motion: Motion = None
     spacing: Spacing = None
+    stiffness: Stiffness = None
+    grey_weight: GreyWeight = None
     no_compete: Alone = False
     no_interpolate: Gaps = False
     first: First = None
@@ -158,6 +175,7 @@ def propagate(
     name: Name = "propagated",
     scores: Table = None,
     along: Direction = Along.Z,
+    consensus: Three = False,
     carrying: Carrying,
     engine: Engine,
     cut: Cut,
@@ -179,8 +197,12 @@ def propagate(
         napari-sam propagate film.tif --axes tyx --along t --labels first.tif -o tracks.tif
     """
     from napari_sam.volume.image import ImageRef
+    from napari_sam.volume.propagation.consensus import consensus_volume
     from napari_sam.volume.propagation.volume import propagate_volume
 
+    if consensus and (along is not Along.Z or embeddings):
+        other = "--embeddings" if embeddings else f"--along {along.value}"
+        raise typer.BadParameter(f"--consensus goes along all three axes: leave {other} out.")
     params = carrying.params()
     _check(store, output, scores, labels, force)
     image = cut.image(store)
@@ -188,10 +210,15 @@ def propagate(
     job = cut.job(image, engine)
     folder = work_folder(store, work) / "propagated"
     kept = embeddings_folder(store, work, engine.model) if embeddings else None
-    found = watch(propagate_volume(job, seeds, folder, params, along=along.value, embeddings=kept))
+    found = watch(
+        consensus_volume(job, seeds, folder, params)
+        if consensus
+        else propagate_volume(job, seeds, folder, params, along=along.value, embeddings=kept)
+    )
     _write(found, image, output, name, scores, {
         "command": "propagate", "seeds": Path(labels).name, "along": along.value,
-        "params": asdict(params), "model": job.model.identity(),
+        **({"consensus": True} if consensus else {}), "params": asdict(params),
+        "model": job.model.identity(),
     }, force)  # fmt: skip
     found.remove()
     _tell(found, output, name)

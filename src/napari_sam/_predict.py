@@ -104,6 +104,30 @@ Load = Callable[[ModelChoice], PromptablePredictor]
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What masks were made by, for the journal.
+
+    Attributes
+    ----------
+    model
+        Its name.
+    weights
+        ``sha256:...`` of their file; empty: not known.
+    intensity
+        What it saw.
+    """
+
+    model: str
+    weights: str
+    intensity: Intensity
+
+    def to_json(self) -> dict[str, Any]:
+        """As a journal keeps it."""
+        seen = self.intensity if isinstance(self.intensity, str) else list(self.intensity)
+        return {"model": self.model, "weights": self.weights, "intensity": seen}
+
+
+@dataclass(frozen=True)
 class PredictRequest:
     """Everything that a prediction needs, frozen when the prompt was made.
 
@@ -231,6 +255,11 @@ class PredictorPool:
             return self._hashes[choice]
 
 
+def weights_of(load: Load, choice: ModelChoice) -> str:
+    """``sha256:...`` of a model's weights; empty for a predictor that was given, as in tests."""
+    return load.weights(choice) if isinstance(load, PredictorPool) else ""
+
+
 def _sha256(path: str | Path | None) -> str:
     try:
         with open(path or "", "rb") as file:
@@ -286,7 +315,7 @@ def predict(
         best,
         line,
         request.note,
-        load.weights(request.model) if isinstance(load, PredictorPool) else "",
+        weights_of(load, request.model),
     )
 
 

@@ -267,6 +267,7 @@ class Propagating:
         self.pace.note(progress)
         if run is not None:
             run.keys.update(getattr(progress, "keys", {}))
+            run.weights = getattr(progress, "weights", run.weights)
             for result in getattr(progress, "results", ()):
                 self._write(run, result)
         self.progressed.emit()
@@ -340,9 +341,8 @@ class Propagating:
             | ({"kind": self.session.kind} if n in run.new else {})
             for n in run.ids
         }
-        details = {"ids": list(run.ids), "along": run.way.along, "keys": sorted(run.keys)}
         before = run.state
-        run.document.propagate(edit, facts, axes=run.way.axes, details=details, clear=run.clear)
+        run.document.propagate(edit, facts, axes=run.way.axes, details=run.details, clear=run.clear)
         run.states[run.states.index(before) + 1 :] = [
             State(run.document.history.next_undo, made, dict(run.keys))
         ]
@@ -376,11 +376,12 @@ class Propagating:
         if run is None:
             return ()
         chosen = [n for n in self.session.selection if n in run.ids] or run.ids
-        worst: dict[int, float] = {}
-        for curve in curves(self.made, chosen).values():
-            for plane, score in curve:
-                worst[plane] = min(score, worst.get(plane, 1.0))
-        return tuple(sorted(worst.items()))
+        wanted, worst = set(chosen), []
+        for plane, result in sorted(self.made.items()):
+            scores = [one.score for one in result.objects if one.id in wanted]
+            if scores:
+                worst.append((plane, min(scores)))
+        return tuple(worst)
 
     @property
     def weak(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from napari_sam._predict import Load
+from napari_sam._predict import Load, weights_of
 from napari_sam._propagation_run import PropagateRequest
 from napari_sam._way import drawn_planes
 from napari_sam.errors import PromptError
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeysFound(Progress):
-    """Planes on which somebody has drawn."""
+    """Planes on which somebody has drawn, and the weights of the model."""
 
     keys: "dict[int, KeyPlane]" = field(default_factory=dict, compare=False)
+    weights: str = ""
 
 
 def run_propagation(
@@ -43,7 +44,8 @@ def run_propagation(
     keys = {**request.keys, **_drawn(request)}
     if not any(key.ids for key in keys.values()):
         raise PromptError("Nothing is left of the objects on any plane: draw one of them first.")
-    yield KeysFound(0, 0, f"{len(keys)} key planes", keys)
+    weights = weights_of(load, request.model)
+    yield KeysFound(0, 0, f"{len(keys)} key planes", keys, weights)
     planes = [plane for plane, key in keys.items() if key.ids]
     params = request.settings.params(request.way, planes)
     return (

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from napari_sam._document import Document
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage, Region
-from napari_sam._predict import MaskPatch, ModelChoice
+from napari_sam._predict import MaskPatch, ModelChoice, Origin
 from napari_sam._way import Way
 from napari_sam.core.intensity import Intensity
 from napari_sam.volume.propagation.params import PropagateParams
@@ -41,8 +41,9 @@ class PropagateSettings:
         From the key planes on to both ends, or to one.
     first, last
         Bounds, both inclusive; None: the ends of the stack.
-    least_score, most_area_change, least_overlap, least_contrast
-        Where objects end: see :class:`~napari_sam.volume.propagation.params.PropagateParams`.
+    least_score, most_area_change, least_overlap, least_contrast, stiffness
+        Where objects end, and how firmly they keep their outlines: see
+        :class:`~napari_sam.volume.propagation.params.PropagateParams`.
     """
 
     what: What = "object"
@@ -54,6 +55,7 @@ class PropagateSettings:
     most_area_change: float = PropagateParams.most_area_change
     least_overlap: float = PropagateParams.least_overlap
     least_contrast: float = PropagateParams.least_contrast
+    stiffness: float = PropagateParams.stiffness
 
     def params(self, way: Way, keys: Sequence[int]) -> PropagateParams:
         """As propagation takes it; ``keys`` are the planes that it begins at."""
@@ -66,6 +68,7 @@ class PropagateSettings:
             most_area_change=self.most_area_change,
             least_overlap=self.least_overlap,
             least_contrast=self.least_contrast,
+            stiffness=self.stiffness,
             spacing=None if way.along == "t" else way.spacing,
         )
 
@@ -132,10 +135,18 @@ class Run:
     memory: "Memory"
     states: list[State] = field(default_factory=lambda: [State()])
     clear: bool = False
+    weights: str = ""  # of the model, once the worker knows them
     closing: str = ""  # what to say when all that was written is one step
     edits: list[LabelEdit] = field(default_factory=list)
     fresh: dict[int, "PlaneResult"] = field(default_factory=dict)
     keys: dict[int, "KeyPlane"] = field(default_factory=dict)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """For the journal: what was carried on, along which axis, from which planes, by whom."""
+        origin = Origin(self.model.name, self.weights, self.intensity)
+        what = {"ids": list(self.ids), "along": self.way.along, "keys": sorted(self.keys)}
+        return {**what, **origin.to_json()}
 
     @property
     def state(self) -> State:

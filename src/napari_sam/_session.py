@@ -16,7 +16,7 @@ from napari_sam._drawing import drawing_of
 from napari_sam._history import Step
 from napari_sam._label_edit import LabelEdit, LabelImage
 from napari_sam._operations import Mode
-from napari_sam._predict import MaskPatch, ModelChoice, Plane
+from napari_sam._predict import MaskPatch, ModelChoice, Origin, Plane
 from napari_sam._prompt_set import PromptSet
 from napari_sam._prompting import Prompting, Tool
 from napari_sam._workplace import READY, IntensityChoice, LayerRef, size_note
@@ -239,13 +239,13 @@ class Session(Prompting):
             else f"Kept as label {what}."
         )
 
-    def provenance(self, plane: Plane) -> dict[str, Any]:
-        """What it takes to ask the same of a model again."""
-        intensity = self.intensity_value()
+    def provenance(self, plane: Plane, origin: Origin | None = None) -> dict[str, Any]:
+        """What it takes to ask the same of a model again; None: who has answered the prompts."""
+        if origin is None:
+            weights = "" if self.response is None else self.response.weights
+            origin = Origin(self.model.name, weights, self.intensity_value())
         return {
-            "model": self.model.name,
-            "weights": "" if self.response is None else self.response.weights,
-            "intensity": intensity if isinstance(intensity, str) else list(intensity),
+            **origin.to_json(),
             "plane": {"axes": list(plane.axes), "index": list(plane.index)},
             **({} if self.channels is None else {"channels": self.channels}),
         }

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import binary_erosion
 
-from napari_sam._predict import EmbeddingCache, Load, ModelChoice, Plane, PromptablePredictor
+from napari_sam._predict import (
+    EmbeddingCache,
+    Load,
+    ModelChoice,
+    Origin,
+    Plane,
+    PromptablePredictor,
+    weights_of,
+)
 from napari_sam._preload import gentle_import
 from napari_sam.core.intensity import Intensity
 from napari_sam.core.masks import MaskRecord, Overlap, fitting, records_to_labels
@@ -87,11 +95,12 @@ class SweepRequest:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What the model answered to a request, before any threshold; and what it ran on."""
+    """What the model answered to a request, before any threshold; what it ran on; its weights."""
 
     request: SweepRequest
     candidates: "Candidates"
     runtime: str = ""
+    weights: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +179,8 @@ def sweep(
     params = asked_with(request.settings.params)
     candidates = yield from collect(image, remembering, params, intensity=request.intensity)
     runtime = getattr(predictor, "runtime", None)
-    return Found(request, candidates, "" if runtime is None else runtime.describe())
+    line = "" if runtime is None else runtime.describe()
+    return Found(request, candidates, line, weights_of(load, request.model))
 
 
 def asked_with(params: AutomaticParams) -> AutomaticParams:
@@ -277,18 +287,23 @@ class LabelsToWrite:
         What is on top.
     replace
         Whether labels that are there may be painted over.
+    origin
+        What they were made by.
     """
 
     plane: Plane
     records: tuple[MaskRecord, ...]
     overlap: Overlap
     replace: bool
+    origin: Origin
 
     @classmethod
     def of(cls, selection: Selection) -> "LabelsToWrite":
         """Those of a selection that stay."""
-        settings = selection.request.settings
-        return cls(selection.plane, tuple(selection.kept), settings.overlap, settings.replace)
+        settings, found = selection.request.settings, selection.request.found
+        origin = Origin(found.request.model.name, found.weights, found.request.intensity)
+        kept = tuple(selection.kept)
+        return cls(selection.plane, kept, settings.overlap, settings.replace, origin)
 
     @property
     def region(self) -> Region:

@@ -16,7 +16,7 @@ from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
-    from napari_sam.tracking.events import Division
+    from napari_sam.tracking.events import Disappearance, Division
     from napari_sam.tracking.lineage import Lineage
     from napari_sam.tracking.proposal import Proposal
     from napari_sam.tracking.series import LabelSeries
@@ -78,7 +78,7 @@ class Tracks:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.linked: Linked | None = None
-        self.refused: frozenset[Any] = frozenset()  # of divisions
+        self.refused: frozenset[Any] = frozenset()  # of divisions and endings
         self.busy = False
         self.said = ""
         self.find_film: Callable[[], Film | str] = lambda: "There are no labels."
@@ -103,10 +103,12 @@ class Tracks:
 
         self.linked = result
         found = result.proposal
-        self.refused = frozenset(e for e in found.divisions if e.evidence < USUAL_EVIDENCE)
+        self.refused = frozenset(e for e in self.events if e.evidence < USUAL_EVIDENCE)
+        sure = sum(end.instead is None for end in found.disappearances)
         self._say(
-            f"{len(found.divisions)} divisions and {len(found.disappearances)} endings are"
-            " proposed. Untick what is no division, then make the tracks."
+            f"{len(found.divisions)} divisions and {len(found.disappearances) - sure} endings are"
+            " proposed. Untick what is none, then make the tracks."
+            + (f" {sure} more end, with nothing near that they could go on as." if sure else "")
         )
 
     @property
@@ -114,25 +116,30 @@ class Tracks:
         """Those that are proposed, by frame."""
         return () if self.linked is None else self.linked.proposal.divisions
 
-    def decide(self, division: "Division", wanted: bool) -> None:
-        """Accept a division, or refuse it."""
-        self.refused = self.refused - {division} if wanted else self.refused | {division}
+    @property
+    def endings(self) -> "tuple[Disappearance, ...]":
+        """Objects that may end, or else go on as another one; by frame."""
+        ends = () if self.linked is None else self.linked.proposal.disappearances
+        return tuple(end for end in ends if end.instead is not None)
+
+    @property
+    def events(self) -> "tuple[Division | Disappearance, ...]":
+        """All that is to be decided, by frame."""
+        return tuple(sorted((*self.divisions, *self.endings), key=lambda event: event.frame))
+
+    def decide(self, event: "Division | Disappearance", wanted: bool) -> None:
+        """Accept a division or an ending, or refuse it."""
+        self.refused = self.refused - {event} if wanted else self.refused | {event}
         self.changed.emit()
 
     def make(self) -> None:
         """Tracks as decided: new labels with the ids of tracks, and a Tracks layer."""
-        from napari_sam.tracking.proposal import USUAL_EVIDENCE
-
         linked = self.linked
         if linked is None:
             self._say("Look for tracks first.")
             return
         accepted = [event for event in self.divisions if event not in self.refused]
-        going_on = [
-            event
-            for event in linked.proposal.disappearances
-            if event.evidence < USUAL_EVIDENCE and event.instead is not None
-        ]
+        going_on = [event for event in self.endings if event in self.refused]
         try:
             lineage = linked.proposal.decide(accepted, going_on)
         except NapariSamError as error:
@@ -140,9 +147,9 @@ class Tracks:
             return
         self.make_requested.emit(linked, lineage)
 
-    def jump(self, division: "Division") -> None:
-        """Bring the frame of a division into view."""
-        self.jump_requested.emit(division.frame)
+    def jump(self, event: "Division | Disappearance") -> None:
+        """Bring the frame of an event into view."""
+        self.jump_requested.emit(event.frame)
 
     def set_job(self, *, busy: bool) -> None:
         """Whether the worker is at work."""

@@ -15,7 +15,7 @@ from psygnal import Signal
 from napari_sam._bulk import Bulk
 from napari_sam._everything import Everything
 from napari_sam._pace import Pace
-from napari_sam._predict import Plane
+from napari_sam._predict import Origin, Plane
 from napari_sam._session import Session
 from napari_sam._volume_source import TileSettings, TileSetup, VolumeSource
 from napari_sam.core.params import AutomaticParams
@@ -78,12 +78,15 @@ class Found:
         (y, x) numbers 1 to n in it.
     scores
         n times not a number: labels of tiles have none.
+    origin
+        What they were made by.
     """
 
     plane: Plane
     region: Region
     labels: NDArray[np.uint32]
     scores: tuple[float, ...]
+    origin: Origin
 
     def canvas(self) -> NDArray[np.uint32]:
         """The labels."""

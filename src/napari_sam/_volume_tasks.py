@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_sam._predict import Origin, weights_of
 from napari_sam._tiled import TilePool, precompute, tiles_in
 from napari_sam._volume import Found, TileMap, TileTask, edges
 from napari_sam.core.regions import Region
@@ -107,7 +108,10 @@ def _segment_part(
     canvas = np.where(labels > 0, compact, 0).astype(np.uint32)
     (y, x), canvas = _enlarged(region, canvas, task)
     place = (slice(y, y + canvas.shape[0]), slice(x, x + canvas.shape[1]))
-    return Found(task.plane, place, canvas, (float("nan"),) * len(numbers))
+    setup = task.setup
+    weights = weights_of(pool.load, setup.model)
+    origin = Origin(setup.model.name, weights, setup.intensity)
+    return Found(task.plane, place, canvas, (float("nan"),) * len(numbers), origin)
 
 
 def _enlarged(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from napari_sam.errors import PromptError, StoreMismatchError
 from napari_sam.evaluation import propagation
 from napari_sam.evaluation.propagation import StackResult, evaluate, params_of, table
 from napari_sam.evaluation.sources import open_images
@@ -21,7 +22,7 @@ from napari_sam.evaluation.stack_items import read_stacks
 from napari_sam.evaluation.stack_user import Annotation, key_planes, middle_plane
 from tests.volume.fakes import Greys, cells
 
-WAY = "points,least_overlap=0.01,most_area_change=50,least_contrast=0"
+WAY = "points,least_overlap=0.01,most_area_change=50,least_contrast=0,stiffness=0,grey_weight=0"
 
 
 @pytest.fixture
@@ -108,6 +109,33 @@ def test_results_are_kept_and_come_to_a_table(pack: Path, tmp_path: Path, monkey
     rows = table(found)
     assert any("StarDist" in row and "| 1.000 | 1.000 | 1.000 | 1.0 |" in row for row in rows)
     assert any("drawn every 10th" in row for row in rows)
+
+
+def test_clicks_at_which_the_model_sees_nothing_are_in_vain(pack: Path, monkeypatch) -> None:
+    item = next(read_stacks(open_images(pack), objects=2))
+    blind, real = item.objects[0], propagation.propagate_objects
+
+    def asked(image, keys, **options):
+        keys = list(keys)
+        if any(blind in key.prompts for key in keys) or not any(key.ids for key in keys):
+            raise PromptError("the model finds nothing")
+        yield from real(image, keys, **options)
+
+    monkeypatch.setattr(propagation, "propagate_objects", asked)
+    embedder = propagation.open_embedder(item.image, Greys("tiny"), "as_is", None, None)
+    results = propagation.ask(item, embedder, params_of(WAY), WAY, corrections=2)
+    ious = {one: [r.iou for r in results if r.object == one] for one in item.objects}
+    assert ious == {blind: [0, 0, 0], item.objects[1]: [1, 1, 1]}
+
+
+def test_other_settings_are_not_the_same_results(pack: Path, tmp_path: Path, monkeypatch) -> None:
+    stacks = list(read_stacks(open_images(pack), objects=1, only=("stardist",)))
+    folder = tmp_path / "r"
+    evaluate(iter(stacks), Greys("tiny"), [WAY], folder, simple=False, corrections=0)
+    changed = params_of(WAY).changed(stiffness=1.0)
+    monkeypatch.setattr(propagation, "params_of", lambda way: changed)
+    with pytest.raises(StoreMismatchError):
+        evaluate(iter(stacks), Greys("tiny"), [WAY], folder, simple=False, corrections=0)
 
 
 def test_clicks_to_enough_count_what_was_not_reached() -> None:

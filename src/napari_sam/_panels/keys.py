@@ -40,5 +40,6 @@ class KeysPanel(QGroupBox):
             for column, text in enumerate((f"<b>{key}</b>", meaning)):
                 label = QLabel(text)
                 label.setTextFormat(Qt.TextFormat.RichText)  # plain text sits some pixels higher
+                label.setWordWrap(column == 1)  # the dock is narrow
                 grid.addWidget(label, row, column)
         grid.setColumnStretch(1, 1)

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_sam._panels.rows import scrolled
+from napari_sam._panels.rows import Scrolled
 
 A_ROW = 4
 
@@ -40,7 +40,7 @@ class Pages(QWidget):
 
     def addTab(self, page: QWidget, title: str) -> int:
         """A page more; its number."""
-        number = self._stack.addWidget(scrolled(page) if self._pages else page)
+        number = self._stack.addWidget(Scrolled(page) if self._pages else page)
         self._pages.append(page)
         button = QPushButton(title)
         button.setCheckable(True)

@@ -72,22 +72,34 @@ class PropagatePanel(QWidget):
         return section
 
     def _make_stops(self) -> Section:
-        section = Section("An object ends where")
-        self.score = self._limit("least_score", 0.0, 1.0, "the model says that its IoU is below.")
+        section = Section("An object ends where, and how it changes")
+        ends = "An object ends where"
+        self.score = self._limit(
+            "least_score", 0.0, 1.0, f"{ends} the model says that its IoU is below."
+        )
         self.area = self._limit(
-            "most_area_change", 1.0, 100.0, "its area grows or shrinks by more than this factor."
+            "most_area_change",
+            1.0,
+            100.0,
+            f"{ends} its area grows or shrinks by more than this factor.",
         )
         self.overlap = self._limit(
-            "least_overlap", 0.0, 1.0, "the IoU with its mask on the plane before is below."
+            "least_overlap", 0.0, 1.0, f"{ends} the IoU with its mask on the plane before is below."
         )
         self.contrast = self._limit(
-            "least_contrast", 0.0, 1.0, "it differs from what is around it by less than this"
-            " share of what it does on its key plane."
+            "least_contrast", 0.0, 1.0, f"{ends} it differs from what is around it by less than"
+            " this share of what it does on its best key plane."
+        )  # fmt: skip
+        self.stiffness = self._limit(
+            "stiffness", 0.0, 20.0, "Logits for each plane's distance that a pixel lies from where"
+            " the outline should be. More: outlines move less from plane to plane. 0: as the model"
+            " says. Not used through time.",
         )  # fmt: skip
         section.add("Score below", self.score)
         section.add("Area changes by", self.area)
         section.add("Overlap below", self.overlap)
         section.add("Contrast below", self.contrast)
+        section.add("Stiffness", self.stiffness)
         return section
 
     def _make_result(self) -> Section:
@@ -144,7 +156,7 @@ class PropagatePanel(QWidget):
         made = QDoubleSpinBox()
         made.setRange(low, high)
         made.setSingleStep(0.05)
-        made.setToolTip(f"An object ends where {tooltip}")
+        made.setToolTip(tooltip)
         made.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         made.setValue(getattr(self._state.settings, name))
         made.valueChanged.connect(lambda value: self._state.change(**{name: value}))

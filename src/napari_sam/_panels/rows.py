@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, QSize, Qt
 from qtpy.QtGui import QStandardItemModel
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 )
 
 LARGEST_NUMBER = 1e9
+EDGE = 4  # pixels: more than themes put around a scrolled widget
 
 
 class Section(QGroupBox):
@@ -71,17 +72,32 @@ def column(*widgets: QWidget) -> QWidget:
     return made
 
 
-def scrolled(widget: QWidget) -> QScrollArea:
-    """A widget that may be higher than its place: a dock must not make the window grow."""
-    made = QScrollArea()
-    made.setWidgetResizable(True)
-    made.setFrameShape(QFrame.Shape.NoFrame)
-    made.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    made.setWidget(widget)
-    bar = made.verticalScrollBar()
-    taken = 0 if bar is None else bar.sizeHint().width()
-    made.setMinimumWidth(widget.minimumSizeHint().width() + taken)
-    return made
+class Scrolled(QScrollArea):
+    """A widget that may be higher than its place, but is never cut at its side.
+
+    A dock must not make the window grow. How wide the widget must be is known only once napari's
+    theme has come to it.
+    """
+
+    def __init__(self, widget: QWidget) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(widget)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the widget and a bar, and as low as Qt takes it."""
+        widget, bar = self.widget(), self.verticalScrollBar()
+        width = 0 if widget is None else widget.minimumSizeHint().width()
+        taken = 0 if bar is None else bar.sizeHint().width()
+        return QSize(width + taken + EDGE, super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """The widget wants another size: so do we."""
+        if event is not None and event.type() == QEvent.Type.LayoutRequest:
+            self.updateGeometry()
+        return bool(super().eventFilter(watched, event))
 
 
 class Combo(QComboBox):

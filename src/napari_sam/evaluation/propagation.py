@@ -6,9 +6,10 @@ worst one, up to five times. Results of each volume are kept, so that a killed r
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from napari_sam.core.prompts import Prompts
 from napari_sam.core.registry import DEFAULT_MODEL
+from napari_sam.errors import PromptError
 from napari_sam.evaluation.clicks import first_click
 from napari_sam.evaluation.grids import say
 from napari_sam.evaluation.metrics import Mask, iou
@@ -110,7 +112,34 @@ def _propagate(
     notes: Mapping[int, Annotation],
     memory: Memory,
 ) -> tuple[dict[int, Mask], int]:
-    """Masks of each object, and how many planes were handed out."""
+    """Masks of each object, and how many planes were handed out.
+
+    Where the model sees nothing at somebody's clicks, each object goes alone, and those clicks are
+    taken back: they were in vain.
+    """
+    try:
+        return _together(item, embedder, params, notes, memory)
+    except PromptError:
+        if len(notes) == 1:
+            (note,) = notes.values()
+            note.take_back()
+            return {one: np.zeros(item.truth.shape, bool) for one in notes}, 0
+    answers: dict[int, Mask] = {}
+    planes = 0
+    for one, note in notes.items():
+        found, count = _propagate(item, embedder, params, {one: note}, memory)
+        answers |= found
+        planes = max(planes, count)
+    return answers, planes
+
+
+def _together(
+    item: StackItem,
+    embedder: "Embedder",
+    params: PropagateParams,
+    notes: Mapping[int, Annotation],
+    memory: Memory,
+) -> tuple[dict[int, Mask], int]:
     answers = {one: np.zeros(item.truth.shape, bool) for one in notes}
     planes = 0
     for step in propagate_objects(
@@ -190,6 +219,8 @@ def evaluate(
         embedder: Embedder | None = None
         for way in [*ways, *(["simply"] if simple else [])]:
             about = {"model": model.identity(), "way": way, "corrections": corrections}
+            if way != "simply":
+                about["params"] = json.loads(json.dumps(asdict(params_of(way))))
             store: ResultStore = open_results(folder, f"{model.name}-{way}", about)
             key = f"{item.id} {len(item.truth)} {item.objects}"
             known = store.read("stacks", StackResult).get(key)

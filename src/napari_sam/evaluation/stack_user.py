@@ -67,6 +67,11 @@ class Annotation:
             return True
         return False
 
+    def take_back(self) -> None:
+        """The model has seen nothing at clicks that began the object on a plane: forget them."""
+        for plane in set(self.clicks) - set(self.found):
+            self.clicks.pop(plane)
+
     def _click(self, plane: int, answer: Mask) -> None:
         click = next_click(answer, self.truth[plane])
         assert click is not None

@@ -18,7 +18,14 @@ from tests.volume.fakes import Greys, cells
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__])  # torch and zarr are imported once
-PARAMS = PropagateParams(mode="points", least_overlap=0.01, most_area_change=50, least_contrast=0.0)
+PARAMS = PropagateParams(
+    mode="points",
+    least_overlap=0.01,
+    most_area_change=50,
+    least_contrast=0.0,
+    stiffness=0.0,
+    grey_weight=0.0,
+)
 
 
 def whole_run(folder: Path, kill_after: int | None = None) -> None:

@@ -9,7 +9,8 @@ from napari_sam import KeyPlane, PropagateParams, propagate_objects
 from napari_sam.testing import FakePredictor
 from napari_sam.volume.propagation.result import PlaneResult, Propagation, PropagationProgress
 
-BOX = PropagateParams(mode="box", least_contrast=0.0)  # images of noise have none
+# Images of noise have no contrast; and what the model says is what comes out.
+BOX = PropagateParams(mode="box", least_contrast=0.0, stiffness=0.0, grey_weight=0.0)
 
 
 @dataclass

@@ -17,7 +17,14 @@ from napari_sam.volume.propagation.result import Event
 from tests.volume.fakes import Greys, cells
 from tests.volume.propagation.runs import BOX, noise, plane, run
 
-POINTS = PropagateParams(mode="points", least_overlap=0.01, most_area_change=50, least_contrast=0.0)
+POINTS = PropagateParams(
+    mode="points",
+    least_overlap=0.01,
+    most_area_change=50,
+    least_contrast=0.0,
+    stiffness=0.0,
+    grey_weight=0.0,
+)
 
 
 @pytest.mark.parametrize("along", ["z", "y", "x"])

@@ -5,14 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_sam.progress import finish
+from napari_sam.progress import Progress, finish
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.pipelines import VolumeJob
+from napari_sam.volume.propagation import consensus
 from napari_sam.volume.propagation import job as job_module
 from napari_sam.volume.propagation.between import Between
+from napari_sam.volume.propagation.consensus import consensus_volume
 from napari_sam.volume.propagation.key_plane import KeyPlane
-from napari_sam.volume.propagation.volume import propagate_volume
+from napari_sam.volume.propagation.volume import Curve, PropagatedVolume, propagate_volume
 from tests.volume.fakes import Greys
 from tests.volume.propagation.killing import PARAMS, left_behind, run_apart, whole_run
 from tests.volume.propagation.runs import BOX, noise, plane, run
@@ -67,3 +69,25 @@ def test_one_time_point_after_the_other(tmp_path: Path) -> None:
     expected = (image == 90) * 5 + (image == 160) * 7
     assert (np.asarray(found.labels) == expected).all()
     assert found.ids == (5, 7) and set(found.parts) == {0, 1}
+
+
+def test_a_voxel_gets_what_two_of_three_axes_say(tmp_path: Path, monkeypatch) -> None:
+    shape = (1, 3, 4, 5)
+    first, second, third, seeds = (np.zeros(shape, np.uint16) for _ in range(4))
+    first[..., 0], first[..., 1], first[..., 3] = 7, 7, 7
+    second[..., 0], second[..., 2], second[..., 3] = 7, 7, 8
+    third[..., 2], third[..., 3], third[..., 1] = 7, 9, 8
+    seeds[0, 1, :, 1] = 7
+    answers = iter([first, second, third])
+
+    def carried(*_, **__):
+        yield Progress(0, 1)
+        rows = [Curve(0, z, 7, 0.9, "forward", 12) for z in range(3)]
+        return PropagatedVolume(next(answers), rows)
+
+    monkeypatch.setattr(consensus, "propagate_volume", carried)
+    job = VolumeJob(ImageRef.open(first[0]), VolumeIntensity(None), Greys(), 200, 0)
+    found = finish(consensus_volume(job, ImageRef.open(seeds, axes="tzyx"), tmp_path))
+    assert (found.labels[0, 0] == [7, 0, 7, 0, 0]).all()
+    assert (found.labels[0, 1] == [7, 7, 7, 0, 0]).all()  # a seed stays
+    assert [row.area for row in found.rows] == [8, 12, 8]

@@ -39,15 +39,12 @@ class Carried:
         Logits of that mask; None where it was drawn.
     before
         Where it was on the plane before that; None on the first two planes of a pass.
-    contrast
-        Of the object on the key plane that it comes from.
     """
 
     id: int
     shape: Shape
     claim: Claim | None = None
     before: Shape | None = None
-    contrast: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -107,22 +107,29 @@ def propagate_objects(
     embedder = _embedder(image, model, along, intensity, channels, embeddings)
     stack = Stack(embedder, at)
     remembered = Memory() if memory is None else memory
+    if along == "t":  # from one time to the next, objects move as they like
+        params = params.changed(stiffness=0.0)
     try:
-        planes = tuple(key_planes)
-        finding = find_keys(stack, planes, params, remembered)
-        while True:
-            try:
-                step = next(finding)
-            except StopIteration as end:
-                keys, asked = end.value
-                break
-            yield PropagationProgress(step.done, 0, step.message)
-        asker = Asker(stack, remembered)
-        asker.asked += asked
+        asker, keys = yield from _begin(stack, tuple(key_planes), params, remembered)
         spacing = params.spacing or _spacing(embedder.job.image, along)
         return (yield from _propagate(asker, keys, params, spacing))
     finally:
         stack.close()
+
+
+def _begin(
+    stack: Stack, key_planes: tuple[KeyPlane, ...], params: PropagateParams, memory: Remembers
+) -> Generator[PropagationProgress, None, tuple[Asker, Keys]]:
+    """What the key planes say, and who is asked from there on."""
+    finding = find_keys(stack, key_planes, params, memory)
+    asker = Asker(stack, memory)
+    while True:
+        try:
+            step = next(finding)
+        except StopIteration as end:
+            keys, asker.asked = end.value
+            return asker, keys
+        yield PropagationProgress(step.done, 0, step.message)
 
 
 def _propagate(

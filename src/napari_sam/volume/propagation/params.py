@@ -37,6 +37,15 @@ class PropagateParams:
     least_contrast
         An object ends where it differs from what is around it by less than this share of what it
         does on its key plane, 0 to 1. Objects that differ by next to nothing there are not judged.
+    stiffness
+        How firmly an object keeps its outline from plane to plane, at least 0: logits for each
+        plane's distance (or pixel, where that is more) from where the outline should be. A model
+        that is quite sure has a logit of 4. Between key planes an object should go over from one
+        shape to the other, towards a plane on which it is absent it should taper. Not used along
+        t, where objects move.
+    grey_weight
+        How much the grey level of a pixel counts, at least 0, where an object stands out on a key
+        plane: logits for a pixel as bright or dark as the object was.
     compete
         A pixel that several objects claim goes to the one that is surest of it. Without, objects
         are carried on as if they were alone, and on top lies the one with the better score.
@@ -60,7 +69,8 @@ class PropagateParams:
     most_area_change: float = 2.5
     least_overlap: float = 0.25
     least_contrast: float = 0.5
-    reach: float = 0.0
+    stiffness: float = 2.0
+    grey_weight: float = 2.0
     compete: bool = True
     interpolate: bool = True
     spacing: tuple[float, float, float] | None = None
@@ -77,6 +87,10 @@ class PropagateParams:
             raise PromptError(
                 f"most_area_change is {self.most_area_change!r}; it must be a factor from 1 on."
             )
+        for name in ("stiffness", "grey_weight"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value >= 0):
+                raise PromptError(f"{name} is {value!r}; it must be a number from 0 on.")
         for name in ("first_plane", "last_plane"):
             value = getattr(self, name)
             if value is not None and value < 0:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from napari_sam.core.regions import Mask, Region, Size, shift, tight_region
 
-__all__ = ["Shape", "blend", "extrapolate", "overlap_of", "union"]
+__all__ = ["Shape", "blend", "extrapolate", "overlap_of", "shrunk", "union"]
 
 Spacing = tuple[float, float]
 FAR = 1e6
@@ -150,7 +150,14 @@ def blend(low: Shape, high: Shape, share: float, spacing: Spacing) -> Shape:
     first, second = (shape.moved(_whole(middle - at)) for shape, at in ((low, a), (high, b)))
     region = union(first.region, second.region)
     mixed = (1 - share) * first.signed(region, spacing) + share * second.signed(region, spacing)
-    return Shape(mixed > 0, region).tight()
+    both = union(low.region, high.region)  # whole pixels may lead beyond, and off the plane
+    return Shape(Shape(mixed > 0, region).within(both), both).tight()
+
+
+def shrunk(shape: Shape, by: float, spacing: Spacing) -> Shape:
+    """A shape whose outline has moved inwards by this share of its greatest depth, 0 to 1."""
+    depth = shape.signed(shape.region, spacing) - min(spacing) / 2  # of the middle of a pixel
+    return Shape(depth > by * float(depth.max(initial=0)), shape.region).tight()
 
 
 def extrapolate(before: Shape, last: Shape, spacing: Spacing, size: Size) -> Shape:
