@@ -25,7 +25,12 @@ class LazyPixels:
     """
 
     def __init__(
-        self, array: Any, *, axis: int = -1, channel: int | None = None, dtype: DTypeLike = None
+        self,
+        array: Any,
+        *,
+        axis: int = -1,
+        channel: int | None = None,
+        dtype: DTypeLike | None = None,
     ) -> None:
         self._array, self._axis, self._channel = array, axis, channel
         self.dtype = np.dtype(dtype if dtype is not None else array.dtype)
@@ -59,7 +64,7 @@ class LazyPixels:
             key = self._with_channel(key if isinstance(key, tuple) else (key,))
         return np.asarray(self._array[key], self.dtype)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         """All of it."""
         return np.asarray(self[...], dtype)
 
