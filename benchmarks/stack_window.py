@@ -48,7 +48,7 @@ def main() -> None:
     """Make the stack, open the window, propagate, undo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=50)
-    parser.add_argument("--planes", type=int, default=60)
+    parser.add_argument("--planes", type=int, default=100)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument(
         "--no-model", action="store_true",
@@ -80,7 +80,7 @@ def main() -> None:
 
     def carry() -> None:
         tab.propagate()
-        _wait(lambda: not tab.busy)
+        _wait(lambda: tab.run is not None and not tab.busy)
 
     _report("propagate", beats, carry, given)
     found = (seeds > 0) & (seeds == truth)

@@ -161,4 +161,4 @@ def test_two_of_three_axes_decide(tmp_path: Path) -> None:
         ("cubes", ("--spacing", "5,1,1")), ("--along y", ("--along", "y")),
         ("--embeddings", ("--embeddings",)),
     ):  # fmt: skip
-        assert words in run(*command, "--force", *more, code=2 if words[0] == "-" else 1)
+        assert words in run(*command, "--force", *more, code=2 if words[0] == "-" else 4)

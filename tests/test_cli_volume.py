@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from napari_sam._cli import app
 from napari_sam._cli_models import Engine
 from napari_sam.volume.image import ImageRef
+from napari_sam.volume.ome import LabelImage
 from napari_sam.volume.sources import forget_sources
+from napari_sam.volume.work import SegmentWork
 from tests.volume.fakes import Greys, cells
 from tests.volume.images import write_ome_zarr
 from tests.volume.test_pipelines import same_objects
@@ -95,6 +97,34 @@ def test_tiles_are_made_by_workers_elsewhere(tmp_path: Path) -> None:
     assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
     assert (path / "labels" / "apart" / "0" / "zarr.json").is_file()
     assert "take either" in run("embed", path, "--workers", "2", "--scheduler", "tcp://a:1", code=2)
+
+
+@pytest.mark.parametrize("stage", ["tiles", "labels"])
+def test_ctrl_c_says_how_much_is_done_and_the_same_command_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    data, truth = cells((2, 90, 100))
+    path = write_ome_zarr(tmp_path / "a.zarr", data, "zyx")
+    place, name = {
+        "tiles": (SegmentWork, "__call__"), "labels": (LabelImage, "write"),
+    }[stage]  # fmt: skip
+    real, calls = getattr(place, name), []
+
+    def stopped(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(place, name, stopped)
+    text = run("segment-volume", path, "--name", "cells", *FAST, code=130)
+    said = {"tiles": "3 of 8 tiles are done.", "labels": "13 of 18 steps of stitching are done."}
+    assert said[stage] in text and "the same command goes on from there" in text
+    assert run("status", path).split("\n")[1].split()[2] == {"tiles": "3", "labels": "8"}[stage]
+    run("segment-volume", path, "--name", "cells", *FAST)
+    assert len(calls) == {"tiles": 4 + 5, "labels": 4 + 8}[stage]
+    labels = ImageRef.open(path / "labels" / "cells")
+    assert same_objects(np.stack([labels.read((0, z)) for z in range(2)]), truth)
 
 
 def test_mistakes_end_with_the_known_codes(tmp_path: Path) -> None:

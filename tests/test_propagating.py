@@ -403,7 +403,7 @@ def test_divisions_are_proposed_decided_and_become_a_tracks_layer(qtbot, open_do
 
 
 def test_endings_are_decided_one_by_one(qtbot, open_dock):
-    dock = open_dock((5, 60, 80))
+    dock = open_dock((5, 60, 80), axis_labels=("t", "y", "x"))
     tracks, panel, session = dock.tracks, dock.tracks_panel, dock.session
     film = np.zeros((5, 60, 80), np.uint16)
     film[:, 50:58, 60:70] = 9  # stays

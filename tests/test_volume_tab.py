@@ -113,10 +113,10 @@ def largest(truth, z):
     return int(np.bincount(truth[z][truth[z] > 0]).argmax())
 
 
-def run(qtbot, dock, task, scope):
+def run(qtbot, dock, task, scope, *, most_ms=LONG_MS):
     dock.volume.run(task, scope)
     assert dock.volume.busy
-    qtbot.waitUntil(lambda: not dock.volume.busy, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not dock.volume.busy, timeout=most_ms)
 
 
 def test_a_click_looks_at_its_tile_and_the_object_goes_to_the_disk(qtbot, open_dock, stack):
@@ -371,6 +371,49 @@ def test_stores_of_the_pack_go_through_napari_and_back(qtbot, open_dock, tmp_pat
     again = open_dock(path)
     assert {label.name, *before} - {"preview"} <= {layer.name for layer in again.viewer.layers}
     assert again.viewer.layers[label.name].scale == pytest.approx(image.scale)
+
+
+@pytest.mark.packs
+@pytest.mark.skipif(not PACK.exists(), reason="the packs are not beside the repository")
+@pytest.mark.parametrize(
+    ("name", "version"), [("cardiomyocyte_B03_v04.zarr", "0.4"), ("ovule_v05.zarr", "0.5")]
+)
+def test_what_the_bundled_model_finds_in_stores_of_the_pack_comes_back(
+    qtbot, open_dock, tmp_path, name, version
+):
+    """Opened in napari, a plane segmented by the real model, written, validated, opened again."""
+    import shutil
+
+    from napari_sam import load_predictor
+    from tests.volume.test_pipelines import check_with_ome_zarr_models
+
+    path = shutil.copytree(PACK / name, tmp_path / name)
+    dock = open_dock(path, model=load_predictor())
+    image = dock._binding.image
+    before = {layer.name: np.asarray(first(layer)) for layer in dock.viewer.layers[:2]}
+    dock.session.choose_intensity("percentile")
+    dock.volume.change(level=len(image.data) - 1 if image.multiscale else 0, side=512, halo=32)
+    dock.everything.change(points_per_side=8, pred_iou_thresh=0.3, stability_score_thresh=0.1)
+    depth = first(image).shape[0]
+    dock.viewer.dims.set_point(0, float(image.data_to_world((depth // 2, 0, 0))[0]))
+    run(qtbot, dock, "segment", "plane", most_ms=5 * LONG_MS)
+    qtbot.waitUntil(lambda: bool(dock.session.document.objects), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not dock.keeps.running, timeout=LONG_MS)
+    label = Path(dock.volume.kept_in)
+    written = np.asarray(LabelImage(label).arrays[0][:])
+    assert len(np.unique(written)) == 1 + len(dock.session.document.objects)
+    assert written[depth // 2].any() and written.shape == first(image).shape
+    check_with_ome_zarr_models(label, version)
+    again = open_dock(path).viewer.layers
+    assert (np.asarray(first(again[label.name])) == written).all()
+    assert again[label.name].scale == pytest.approx(image.scale)
+    for known, pixels in before.items():
+        assert (np.asarray(first(again[known])) == pixels).all()
+
+
+def first(layer):
+    """Pixels of a layer's finest level."""
+    return layer.data[0] if layer.multiscale else layer.data
 
 
 def test_models_are_told_apart_by_their_weights():

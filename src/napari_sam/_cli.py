@@ -113,6 +113,7 @@ def _root(
     * 6: not enough memory
     * 7: the result cannot be written
     * 8: anything else that is known to go wrong
+    * 130: stopped by Ctrl+C; of volumes, what is done is kept
     """
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its errors reach us as exceptions
 

@@ -43,7 +43,7 @@ def embed(
     job = cut.job(cut.image(store), engine)
     path = embeddings_folder(store, work, engine.model)
     with machines.runner() as runner:
-        kept = watch(embed_volume(job, path, dtype=dtype, runner=runner))
+        kept = watch(embed_volume(job, path, dtype=dtype, runner=runner), kept="tiles")
     size = kept.bytes_on_disk()
     t, z, y, x = kept.manifest.grid.shape
     density = size / (t * z * y * x)

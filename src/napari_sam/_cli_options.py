@@ -49,6 +49,7 @@ class ExitCode(IntEnum):
     MEMORY = 6
     OUTPUT = 7
     OTHER = 8
+    STOPPED = 130  # by Ctrl+C, as shells have it
 
 
 class Precision(StrEnum):

@@ -169,7 +169,7 @@ def segment_volume(
     kept = embeddings_folder(store, work, engine.model) if embeddings else None
     what: AutomaticParams | Path = params if prompts is None else prompts
     with machines.runner() as runner:
-        tiles = watch(_segment(job, folder, what, min_area, kept, runner))
+        tiles = watch(_segment(job, folder, what, min_area, kept, runner), kept="tiles")
         _stitch(tiles, image, root, name, links, runner)
 
 
@@ -252,5 +252,6 @@ def _stitch(
 ) -> None:
     from napari_sam.volume.pipelines import stitch_volume
 
-    labels = watch(stitch_volume(tiles, image, root, name, params=links, runner=runner))
+    job = stitch_volume(tiles, image, root, name, params=links, runner=runner)
+    labels = watch(job, kept="steps of stitching")
     say(f"{labels.count} objects in {labels.path}")

@@ -6,6 +6,7 @@ Knows options and folders; the commands are in ``_cli_embed``, ``_cli_segment_vo
 
 import re
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -16,11 +17,18 @@ from rich.progress import MofNCompleteColumn
 
 from napari_sam._cli_follow import follow
 from napari_sam._cli_models import Engine
-from napari_sam._cli_options import Channels, IntensityRange, indices, intensity_of, whole
+from napari_sam._cli_options import (
+    Channels,
+    ExitCode,
+    IntensityRange,
+    indices,
+    intensity_of,
+    whole,
+)
 from napari_sam.core.registry import get_spec
+from napari_sam.progress import Progress
 
 if TYPE_CHECKING:
-    from napari_sam.progress import Progress
     from napari_sam.volume.image import ImageRef
     from napari_sam.volume.pipelines import VolumeJob
 
@@ -133,9 +141,36 @@ def embeddings_folder(store: str, work: Path | None, model: str) -> Path:
     return work_folder(store, work) / f"embeddings-{model}"
 
 
-def watch(job: "Generator[Progress, None, _Result]") -> _Result:
-    """Run a job to its end under a bar that counts."""
-    return follow(job, MofNCompleteColumn())
+def watch(job: "Generator[Progress, None, _Result]", *, kept: str = "") -> _Result:
+    """Run a job to its end under a bar that counts.
+
+    ``kept`` names the steps of a job that goes on where it was: Ctrl+C says how many are done.
+    """
+    last = [Progress(0, 0)]
+    try:
+        return follow(_noted(job, last), MofNCompleteColumn())
+    except KeyboardInterrupt:
+        if not kept:
+            raise
+        done = f"{last[0].done} of {last[0].total} {kept} are done" if last[0].total else "Stopped"
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"{done}. What is done is kept: the same command goes on from there.", markup=False
+        )
+        raise typer.Exit(ExitCode.STOPPED) from None
+
+
+def _noted(
+    job: "Generator[Progress, None, _Result]", last: list[Progress]
+) -> "Generator[Progress, None, _Result]":
+    """The job, and its last step in ``last``."""
+    with closing(job):
+        while True:
+            try:
+                last[0] = next(job)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+            yield last[0]
 
 
 def say(text: str) -> None:

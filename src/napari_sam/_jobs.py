@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, QThreadPool
+from qtpy.QtCore import QObject, QThreadPool, QTimer
 from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
 
 from napari_sam.errors import NapariSamError
 from napari_sam.progress import Progress
 
-UNDER_WAY = 2  # reports that the window has not heard yet
+UNDER_WAY = 1  # reports that the window has not heard yet
+TURN_MS = 1  # 0 would still be the same turn of the event loop
 PATIENCE_S = 0.1  # between two looks whether the job is to stop
 logger = logging.getLogger(__name__)
 
@@ -136,8 +137,8 @@ class LatestJob(QObject):
             if self._stop is not None and not self._stop.is_set():
                 self.progressed.emit(progress)
         finally:
-            if relay is not None:
-                relay.room.release()
+            if relay is not None:  # after mouse, keys and timers had their turn
+                QTimer.singleShot(TURN_MS, relay.room.release)
 
     def _on_end(self, outcome: Outcome[Any]) -> None:
         stopped = self._stop is not None and self._stop.is_set()

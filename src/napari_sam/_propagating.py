@@ -376,11 +376,12 @@ class Propagating:
         if run is None:
             return ()
         chosen = [n for n in self.session.selection if n in run.ids] or run.ids
-        worst: dict[int, float] = {}
-        for curve in curves(self.made, chosen).values():
-            for plane, score in curve:
-                worst[plane] = min(score, worst.get(plane, 1.0))
-        return tuple(sorted(worst.items()))
+        wanted, worst = set(chosen), []
+        for plane, result in sorted(self.made.items()):
+            scores = [one.score for one in result.objects if one.id in wanted]
+            if scores:
+                worst.append((plane, min(scores)))
+        return tuple(worst)
 
     @property
     def weak(self) -> tuple[int, ...]:

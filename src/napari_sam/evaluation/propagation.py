@@ -124,7 +124,8 @@ def _propagate(
             (note,) = notes.values()
             note.take_back()
             return {one: np.zeros(item.truth.shape, bool) for one in notes}, 0
-    answers, planes = {}, 0
+    answers: dict[int, Mask] = {}
+    planes = 0
     for one, note in notes.items():
         found, count = _propagate(item, embedder, params, {one: note}, memory)
         answers |= found

@@ -89,6 +89,11 @@ def test_a_blend_lies_between_and_ends_at_both(r0: int, r1: int, share: float, a
     assert overlap_of(blend(low, high, 1.0, (1.0, 1.0)), high) == 1
 
 
+def test_a_blend_at_the_edge_of_a_plane_does_not_leave_it() -> None:
+    mixed = blend(box_shape(0, 0, 7, 3), box_shape(0, 2, 3, 4), 0.28, (1.0, 1.0))
+    assert mixed.area and mixed.region[0].start >= 0 and mixed.region[1].start >= 0
+
+
 def test_motion_and_growth_go_on() -> None:
     after = extrapolate(disc((20, 20), 6), disc((20, 26), 8), (1.0, 1.0), (60, 80))
     assert overlap_of(after, disc((20, 32), 10)) > 0.8
@@ -150,13 +155,31 @@ def test_a_click_changes_only_the_piece_that_it_lies_on() -> None:
     assert cut.region == (slice(10, 20), slice(14, 20)) and cut.mask.all()
     both = corrected(before, answer, clicks((15, 23, 1), (15, 11, 0)))
     assert both.region == answer.region
-    for nothing in (clicks((15, 15, 1)), clicks((40, 40, 1)), clicks((40, 40, 0))):
+    for nothing in (clicks((15, 15, 1)), clicks((40, 40, 0))):
         assert corrected(before, answer, nothing).region == before.region
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [box_shape(10, 10, 20, 20), box_shape(0, 0, 60, 60), Shape.of(np.zeros((40, 40), bool))],
+    ids=["says nothing there", "another object", "nothing"],
+)
+def test_no_click_is_in_vain_and_none_makes_another_object(answer: Shape) -> None:
+    before = box_shape(10, 10, 20, 20)
+    more = corrected(before, answer, clicks((15, 23, 1)))
+    assert more.within((slice(15, 16), slice(23, 24))).all()
+    assert before.area < more.area < 1.6 * before.area  # four pixels around the click
+    less = corrected(before, answer, clicks((15, 12, 0)))
+    assert not less.within((slice(15, 16), slice(12, 13))).any()
+    assert 0.6 * before.area < less.area < before.area
+    far = corrected(before, answer, clicks((15, 58, 1)))
+    assert far.area < 2.5 * before.area and far.region[1].stop >= 59
 
 
 def test_a_correction_that_would_leave_nothing_is_none() -> None:
     before, nothing = box_shape(10, 10, 20, 20), Shape.of(np.zeros((40, 40), bool))
-    assert corrected(before, nothing, clicks((15, 15, 0))).area == before.area
+    dot = box_shape(10, 10, 11, 11)
+    assert corrected(dot, nothing, clicks((10, 10, 0))).area == 1
     assert corrected(before, nothing, ONE).area == before.area
     assert corrected(before, box_shape(1, 1, 4, 4), ONE).region == (slice(1, 4), slice(1, 4))
 

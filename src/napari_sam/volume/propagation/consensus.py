@@ -8,7 +8,7 @@ ones the model sees squeezed objects. Knows runs and labels; asks no model.
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,16 +50,15 @@ def consensus_volume(
     found = yield from propagate_volume(job, seeds, folder, params)
     free = params.changed(first_plane=None, last_plane=None, spacing=None)
     others = []
-    for along in ("y", "x"):
+    axes: tuple[Axis, ...] = ("y", "x")
+    for along in axes:
         across = ImageRef.open(_sections(found.labels, along), axes="tzyx")
         across = across.with_spacing(spacing)
         cubes = VolumeJob(
             job.image.with_spacing(spacing), job.intensity, job.model, job.side, job.halo
         )
         where = Path(folder) / f"along-{along}"
-        others.append(
-            (yield from propagate_volume(cubes, across, where, free, along=cast("Axis", along)))
-        )
+        others.append((yield from propagate_volume(cubes, across, where, free, along=along)))
     yield from _vote(found, [other.labels for other in others], seeds)
     for other in others:
         other.remove()

@@ -150,7 +150,8 @@ def blend(low: Shape, high: Shape, share: float, spacing: Spacing) -> Shape:
     first, second = (shape.moved(_whole(middle - at)) for shape, at in ((low, a), (high, b)))
     region = union(first.region, second.region)
     mixed = (1 - share) * first.signed(region, spacing) + share * second.signed(region, spacing)
-    return Shape(mixed > 0, region).tight()
+    both = union(low.region, high.region)  # whole pixels may lead beyond, and off the plane
+    return Shape(Shape(mixed > 0, region).within(both), both).tight()
 
 
 def shrunk(shape: Shape, by: float, spacing: Spacing) -> Shape:
