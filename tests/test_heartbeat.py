@@ -150,13 +150,11 @@ def untrained_predictor():
     return Predictor(untrained_model(), get_spec("tiny"), runtime=choose_runtime("cpu"))
 
 
-def test_window_lives_while_the_model_encodes_decodes_and_finds_everything(open_window, qtbot):
+def test_window_lives_while_the_model_encodes_and_decodes(open_window, qtbot):
     """The real network on 1024 x 1024 pixels."""
     image = np.random.default_rng(1).integers(0, 60000, (1024, 1024)).astype(np.uint16)
     window = open_window(image, untrained_predictor())
-    session, tool = window.session, window.dock.everything
-    tool.change(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0)
-    window.dock._binding.need("candidates")  # its controls are napari's business
+    session = window.session
     window.click(300, 300)
     window.wait_mask()
 
@@ -168,22 +166,8 @@ def test_window_lives_while_the_model_encodes_decodes_and_finds_everything(open_
         response = session.response
         return response is not None and response.generation == session.generation
 
-    def all_found():
-        selection = tool.selection
-        return (
-            selection is not None
-            and selection.request is tool._asked
-            and tool.found.request.generation == tool._generation
-            and not session.busy
-        )
-
-    acts = [
-        ("encode", encode, masks_are_there),
-        ("decode", session.refresh, masks_are_there),
-        ("everything", tool.run, all_found),
-    ]
+    acts = [("encode", encode, masks_are_there), ("decode", session.refresh, masks_are_there)]
     check_it_lives(qtbot, acts)
-    assert len(tool.selection.records) > 0
 
 
 class ManyDiscs:
@@ -206,12 +190,15 @@ class ManyDiscs:
         return {}
 
 
-def test_window_lives_while_many_objects_are_kept_undone_and_saved(open_window, qtbot, tmp_path):
-    """1,024 objects in one step, with a journal, the table of objects in view."""
+def test_window_lives_while_objects_are_found_kept_undone_and_saved(open_window, qtbot, tmp_path):
+    """Everything on a plane, then 1,024 objects in one step, with a journal and the table."""
     window = open_window(np.zeros((1024, 1024), np.uint8))
     session, dock = window.session, window.dock
     dock.tabs.setCurrentWidget(dock.objects_panel)
-    session.has_output()  # the layer and its controls are napari's business
+    tool = dock.everything
+    tool.change(points_per_side=4, pred_iou_thresh=0.2, stability_score_thresh=0.0)
+    session.has_output()  # this layer, the next one and their controls are napari's business
+    dock._binding.need("candidates")
     kept, saved = [], []
     dock.filing.saved.connect(saved.append)
 
@@ -223,15 +210,26 @@ def test_window_lives_while_many_objects_are_kept_undone_and_saved(open_window, 
         saved.clear()
         dock.filing.save(tmp_path / "labels.tif")
 
+    def all_found():
+        selection = tool.selection
+        return (
+            selection is not None
+            and selection.request is tool._asked
+            and tool.found.request.generation == tool._generation
+            and not session.busy
+        )
+
     def objects():
         return len(session.document.objects)
 
     acts = [
+        ("everything", tool.run, all_found),
         ("keep", keep, lambda: bool(kept)),
         ("save", save, lambda: bool(saved)),
         ("undo", session.undo, lambda: objects() == 0),
         ("redo", session.redo, lambda: objects() == 1024),
     ]
     check_it_lives(qtbot, acts, between=session.undo)
+    assert len(tool.selection.records) > 0
     assert len(kept[0]) == 1024
     assert dock.keeper.journal.lines > 4

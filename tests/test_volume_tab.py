@@ -10,15 +10,20 @@ import pytest
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Vectors
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
+from napari_sam._layers.lazy_pixels import LazyPixels
 from napari_sam._layers.reader import get_reader, read_layers
 from napari_sam._layers.stored import StoredLabels
 from napari_sam._predict import ModelChoice
 from napari_sam._volume_source import TileSettings
 from napari_sam._widget import SegmentAnything
+from napari_sam.volume.image import ImageRef
+from napari_sam.volume.intensity import VolumeIntensity
 from napari_sam.volume.ome import LabelImage
 from napari_sam.volume.store import TileStore
+from napari_sam.volume.work import SegmentWork
 from tests.volume.fakes import Greys, cells
 from tests.volume.images import write_ome_zarr
 
@@ -179,6 +184,56 @@ def test_the_next_day_nothing_is_looked_at_again_and_the_labels_are_gone_on_with
     written = np.asarray(zarr.open_group(path / "labels" / "cells", mode="r")["0"][2])
     for number, label in enumerate(labels, start=1):
         assert (written[truth[2] == label] == number).all()
+
+
+def test_the_window_lives_while_tiles_are_read_looked_at_and_stitched(
+    qtbot, open_dock, stack, monkeypatch
+):
+    """Its timer beats on while the model takes forever, and it never reads or makes a tile."""
+    in_the_window = []
+
+    def watch(place, name):
+        real = getattr(place, name)
+
+        def watched(*given, **more):
+            if threading.current_thread() is threading.main_thread():
+                in_the_window.append(f"{place.__name__}.{name}")
+            return real(*given, **more)
+
+        monkeypatch.setattr(place, name, watched)
+
+    for place, name in (
+        (ImageRef, "read"), (TileStore, "read"), (TileStore, "write"), (TileStore, "create"),
+        (SegmentWork, "__call__"), (VolumeIntensity, "measure"),
+    ):  # fmt: skip
+        watch(place, name)
+    path, _, truth = stack
+    dock = open_dock(path)
+    beats = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: beats.append(dock.session.busy or dock.volume.busy))
+    timer.start(5)
+
+    def alive():
+        del beats[:]
+        qtbot.waitUntil(lambda: len(beats) >= 20, timeout=LONG_MS)
+        dock.model.gate.set()
+        return all(beats)
+
+    dock.model.gate.clear()
+    y, x = deepest(truth, 1, largest(truth, 1))
+    dock.viewer.dims.set_point(0, 2.0)
+    dock.viewer.layers["prompts: points"].add((1, y, x))
+    qtbot.waitUntil(lambda: dock.session.busy, timeout=LONG_MS)
+    assert alive()
+    qtbot.waitUntil(lambda: not dock.session.busy, timeout=LONG_MS)
+    dock.session.commit()
+    dock.model.gate.clear()
+    dock.volume.run("segment", "volume")
+    assert alive()
+    qtbot.waitUntil(lambda: not dock.volume.busy, timeout=LONG_MS)
+    timer.stop()
+    assert "objects in" in dock.session.message and in_the_window == []
 
 
 def test_neighbours_are_looked_at_ahead_and_a_click_stops_that_at_once(qtbot, open_dock, stack):
@@ -343,6 +398,53 @@ def test_an_ome_zarr_opens_with_all_levels_channels_and_labels(tmp_path, version
     assert first[1]["scale"] == [2.0, 0.5, 0.5] and first[1]["units"] == ["micrometer"] * 3
     assert get_reader(str(path)) is read_layers and get_reader(str(tmp_path)) is None
     assert get_reader([str(path)]) is None
+
+
+class CountingArray:
+    """A zarr array that knows how many pixels were read of it."""
+
+    def __init__(self, array):
+        self.array, self.read = array, 0
+        self.shape, self.dtype, self.chunks = array.shape, array.dtype, array.chunks
+
+    def __getitem__(self, key):
+        values = np.asarray(self.array[key])
+        self.read += values.size
+        return values
+
+
+THIRD = slice(None, None, 3)
+KEYS = (3, (2, slice(1, 9)), (..., 4), (1, ..., THIRD), (slice(-2, None),), ..., (2, 1))
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_pixels_on_disk_are_sliced_like_any_array(key):
+    data = np.arange(4 * 2 * 20 * 30, dtype=np.uint16).reshape(4, 2, 20, 30)
+    stored = zarr.create_array({}, data=data, chunks=(1, 1, 16, 16))
+    one = LazyPixels(stored, axis=1, channel=1, dtype=np.uint32)
+    assert one.shape == (4, 20, 30) and one.chunks == (1, 16, 16) and one.size == 2400
+    assert (one.ndim, len(one), one.dtype) == (3, 4, np.uint32)
+    found = one[key]
+    assert found.dtype == np.uint32 and np.array_equal(found, data[:, 1][key])
+    assert np.array_equal(LazyPixels(stored)[key], data[key])
+    assert np.array_equal(np.asarray(one), data[:, 1])
+
+
+def test_a_step_through_a_stack_reads_the_plane_in_view_alone():
+    arrays = [
+        CountingArray(zarr.create_array({}, data=np.ones((30, 256 >> n, 256 >> n), np.uint16),
+                                        chunks=(1, 64, 64)))
+        for n in range(3)
+    ]  # fmt: skip
+    viewer = ViewerModel()
+    viewer.add_image([LazyPixels(array) for array in arrays], contrast_limits=(0, 9))
+    labels = [CountingArray(array.array) for array in arrays]
+    viewer.add_labels([LazyPixels(array) for array in labels], multiscale=True)
+    for array in [*arrays, *labels]:
+        array.read = 0
+    viewer.dims.set_point(0, 17)
+    for levels in (arrays, labels):
+        assert 0 < sum(array.read for array in levels) <= 2 * 256 * 256
 
 
 @pytest.mark.packs

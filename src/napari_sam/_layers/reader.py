@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 
+from napari_sam._layers.lazy_pixels import LazyPixels
 from napari_sam.errors import ImageError
 from napari_sam.volume.image import ImageRef
 from napari_sam.volume.sources import open_source
@@ -46,10 +46,9 @@ def read_layers(path: str) -> list[LayerTuple]:
     finest = refs[0]
     space = _space(finest)
     layers: list[LayerTuple] = []
-    arrays = [_lazy(path, ref) for ref in refs]
     axis = finest.axes.find("c")
     for channel in [None] if axis < 0 else range(finest.channels or 0):
-        data = arrays if channel is None else [np.take(array, channel, axis) for array in arrays]
+        data = [LazyPixels(_array(path, ref), axis=axis, channel=channel) for ref in refs]
         name = Path(path).stem if channel is None else f"{Path(path).stem} {channel}"
         origin = {
             "path": str(Path(path).resolve()),
@@ -84,11 +83,11 @@ def _labels(path: Path, image: ImageRef) -> list[LayerTuple]:
 
 
 def label_tuple(folder: Path, image: ImageRef) -> LayerTuple:
-    """A label image as napari's add_labels takes it: lazy, and never from dask's cache."""
+    """A label image as napari's add_labels takes it: lazy, and always as it is on disk."""
     refs = levels_of(str(folder))
-    data = [_lazy(str(folder), ref) for ref in refs]
-    if data[0].dtype.kind not in "iu":
-        data = [array.astype(np.uint32) for array in data]
+    arrays = [_array(str(folder), ref) for ref in refs]
+    dtype = None if arrays[0].dtype.kind in "iu" else np.uint32
+    data = [LazyPixels(array, dtype=dtype) for array in arrays]
     # A level 0 that upstream has left out is left out of the labels' pixels, too.
     options = {
         "name": folder.name,
@@ -98,10 +97,8 @@ def label_tuple(folder: Path, image: ImageRef) -> LayerTuple:
     return (data if len(data) > 1 else data[0], options, "labels")
 
 
-def _lazy(path: str, ref: ImageRef) -> Any:
-    array = open_source(Path(path), ref.level).array
-    from_zarr: Callable[..., Any] = da.from_zarr
-    return from_zarr(array)
+def _array(path: str, ref: ImageRef) -> Any:
+    return open_source(Path(path), ref.level).array
 
 
 def _space(ref: ImageRef) -> dict[str, Any]:
