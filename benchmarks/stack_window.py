@@ -76,6 +76,8 @@ def main() -> None:
     tab.change(what="plane")
     if given.no_model:
         _answer_with(truth)
+    painted = time.monotonic() + 2
+    _wait(lambda: time.monotonic() > painted)  # the new window; it takes half a second of work
     beats = Beats()
 
     def carry() -> None:
