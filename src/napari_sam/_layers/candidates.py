@@ -47,9 +47,12 @@ def show_candidates(layer: Labels, image: Image, selection: Selection) -> None:
     middle = (step - 1) / 2  # of the first block of pixels
     scale = np.array(image.scale)
     scale[list(plane.axes)] *= step
+    place = shifted(image, plane.lift(middle, middle))
     layer.data = spread(selection.preview, plane)
-    layer.scale = scale
-    layer.translate = shifted(image, plane.lift(middle, middle))
+    if not np.array_equal(layer.scale, scale):  # else napari would draw it once more
+        layer.scale = scale
+    if not np.array_equal(layer.translate, place):
+        layer.translate = place
     layer.visible = True
 
 
