@@ -129,7 +129,7 @@ class SegmentAnything(QWidget):
         self._connect_filing()
         later = partial(QTimer.singleShot, 1)  # 0 would go before the mouse and the keys
         self._binding = Binding(viewer, self.session, later=later)
-        self._candidates = CandidateLayer(self._binding, self.everything, self.bulk)
+        self._candidates = CandidateLayer(self._binding, self.everything, self.bulk, later=later)
         self._review_keys = ReviewKeys(viewer, self._binding, self.review)
         self._volume_layers = VolumeLayers(viewer, self._binding, self.volume)
         self._finetune_layers = FinetuneLayers(viewer, self._binding, self.finetune)

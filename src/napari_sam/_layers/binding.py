@@ -78,6 +78,11 @@ class Binding:
             signal.connect(slot)
         self._on_layers()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the dock is gone: what was put off to a later turn finds out by this."""
+        return self._closed
+
     def close(self, *, viewer_lives: bool = True) -> None:
         """Let go of the viewer; our own helper layers go, the Labels stay."""
         if self._closed:

@@ -15,6 +15,7 @@ from napari.utils import DirectLabelColormap
 from napari_sam._bulk import Bulk
 from napari_sam._everything import Everything
 from napari_sam._layers.binding import Binding
+from napari_sam._layers.output import Later
 from napari_sam._layers.planes import ROLE, same_space, shifted, spread
 from napari_sam._sweep import COLORS, DROPPED, LabelsToWrite, Selection
 
@@ -67,15 +68,21 @@ class CandidateLayer:
         The tool.
     bulk
         Keeps what is committed.
+    later
+        Calls something in another turn of the event loop: napari takes 20 to 30 ms for each of
+        what happens here, and between them the mouse and the keys are heard.
     """
 
-    def __init__(self, binding: Binding, everything: Everything, bulk: Bulk) -> None:
+    def __init__(
+        self, binding: Binding, everything: Everything, bulk: Bulk, *, later: Later
+    ) -> None:
         self._binding = binding
         self._bulk = bulk
+        self._later = later
         self._everything = everything
         binding.makers["candidates"] = self._make
-        everything.selection_changed.connect(self._on_selection)
-        everything.shown.connect(self._on_shown)
+        everything.selection_changed.connect(lambda: later(self._on_selection))
+        everything.shown.connect(lambda: later(lambda: later(self._on_shown)))
         everything.commit_requested.connect(self._on_commit)
 
     def _make(self, image: Image) -> Labels:
@@ -90,7 +97,7 @@ class CandidateLayer:
     def _on_selection(self) -> None:
         selection = self._everything.selection
         image = self._binding.image
-        if selection is None or image is None:
+        if selection is None or image is None or self._binding.closed:
             layer = self._binding.own("candidates")
             if layer is not None:
                 layer.visible = False
