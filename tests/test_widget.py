@@ -426,7 +426,9 @@ def everywhere(dock, qtbot, points=2):
     panel.points.setValue(points)
     panel.sliders["pred_iou_thresh"].slider.setValue(70)
     panel.run.click()
-    qtbot.waitUntil(lambda: dock.everything.selection is not None, timeout=LONG_MS)
+    layers = dock.viewer.layers
+    front = lambda: getattr(layers.selection.active, "name", "") == "candidates"  # noqa: E731
+    qtbot.waitUntil(front, timeout=LONG_MS)
     return panel
 
 

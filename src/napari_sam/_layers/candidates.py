@@ -81,7 +81,7 @@ class CandidateLayer:
         self._later = later
         self._everything = everything
         binding.makers["candidates"] = self._make
-        everything.selection_changed.connect(lambda: later(self._on_selection))
+        everything.selection_changed.connect(self._on_selection)
         everything.shown.connect(lambda: later(lambda: later(self._on_shown)))
         everything.commit_requested.connect(self._on_commit)
 
@@ -95,13 +95,16 @@ class CandidateLayer:
         return layer
 
     def _on_selection(self) -> None:
-        selection = self._everything.selection
-        image = self._binding.image
+        layer = self._binding.own("candidates")
+        if self._everything.selection is not None and self._binding.image is not None:
+            self._later(self._show)
+        elif layer is not None:
+            layer.visible = False
+
+    def _show(self) -> None:
+        selection, image = self._everything.selection, self._binding.image
         if selection is None or image is None or self._binding.closed:
-            layer = self._binding.own("candidates")
-            if layer is not None:
-                layer.visible = False
-            return
+            return  # all this has gone meanwhile
         layer = self._binding.need("candidates")
         assert isinstance(layer, Labels)
         show_candidates(layer, image, selection)
