@@ -25,6 +25,14 @@ def test_the_rest_is_as_fast_as_what_was_seen(clock):
     assert pace.left is None
 
 
+def test_what_takes_longer_than_was_said_has_no_time_left(clock):
+    pace = Pace()
+    pace.note(Progress(0, 180))
+    clock[0] += 190
+    pace.note(Progress(190, 180))
+    assert pace.left == 0
+
+
 def test_another_part_and_another_job_have_their_own_pace(clock):
     pace = Pace()
     pace.note(Progress(0, 10))

@@ -30,7 +30,8 @@ class Pace:
         if last is None or self._since is None or not last.total or last.done <= self._first:
             return None
         passed = time.monotonic() - self._since
-        return passed / (last.done - self._first) * (last.total - last.done)
+        rest = max(0, last.total - last.done)  # a part that is counted in minutes may take longer
+        return passed / (last.done - self._first) * rest
 
 
 def span(seconds: float) -> str:
