@@ -60,7 +60,7 @@ def test_constant_images_give_finite_answers(predictor: Predictor, fill: float) 
 def test_many_objects_at_once_are_each_as_alone(
     predictor: Predictor, kinds: str, multimask: bool
 ) -> None:
-    embedding = predictor.encode(picture(100, 140))
+    embedding = predictor.encode(picture(160, 200))
     rng = np.random.default_rng(1)
     given = {
         "points": rng.uniform(0, 100, (3, 2, 2)),

@@ -79,10 +79,11 @@ class CandidateLayer:
         self._binding = binding
         self._bulk = bulk
         self._later = later
+        self._to_draw = False
         self._everything = everything
         binding.makers["candidates"] = self._make
         everything.selection_changed.connect(self._on_selection)
-        everything.shown.connect(lambda: later(lambda: later(self._on_shown)))
+        everything.shown.connect(self._on_shown)
         everything.commit_requested.connect(self._on_commit)
 
     def _make(self, image: Image) -> Labels:
@@ -97,11 +98,13 @@ class CandidateLayer:
     def _on_selection(self) -> None:
         layer = self._binding.own("candidates")
         if self._everything.selection is not None and self._binding.image is not None:
+            self._to_draw = True
             self._later(self._show)
         elif layer is not None:
             layer.visible = False
 
     def _show(self) -> None:
+        self._to_draw = False
         selection, image = self._everything.selection, self._binding.image
         if selection is None or image is None or self._binding.closed:
             return  # all this has gone meanwhile
@@ -110,7 +113,13 @@ class CandidateLayer:
         show_candidates(layer, image, selection)
 
     def _on_shown(self) -> None:
-        """Bring the layer to the front, so that clicks are for it."""
+        if self._to_draw:
+            self._later(lambda: self._later(self._bring_to_front))
+        else:
+            self._bring_to_front()
+
+    def _bring_to_front(self) -> None:
+        """So that clicks are for it."""
         layer = self._binding.own("candidates")
         if layer is not None and self._everything.selection is not None:
             layer.visible = True
