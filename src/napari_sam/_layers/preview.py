@@ -44,7 +44,7 @@ def show_preview(
     numbers = [i % len(PREVIEW_COLORS) + 1 for i in range(len(filled))]
     offset, canvas = paint(filled, numbers, np.uint8)
     _place(preview, image, plane, offset, canvas)
-    preview.contour = 0
+    _set_contour(preview, 0)
 
 
 def show_outlines(
@@ -54,15 +54,22 @@ def show_outlines(
     assert plane is not None
     (y, x), canvas = paint(patches, [SELECTED] * len(patches), np.uint8)
     _place(preview, image, plane, (y - 1, x - 1), np.pad(canvas, 1))
-    preview.contour = OUTLINE
+    _set_contour(preview, OUTLINE)
 
 
 def _place(
     preview: Labels, image: Image, plane: Plane, offset: tuple[int, int], canvas: NDArray[np.uint8]
 ) -> None:
     preview.data = spread(canvas, plane)
-    preview.translate = shifted(image, plane.lift(*offset))
+    place = shifted(image, plane.lift(*offset))
+    if not np.array_equal(preview.translate, place):  # napari draws anew at each of these
+        preview.translate = place
     _set_visible(preview, True)
+
+
+def _set_contour(layer: Labels, wanted: int) -> None:
+    if layer.contour != wanted:
+        layer.contour = wanted
 
 
 def _set_visible(layer: Labels, wanted: bool) -> None:
