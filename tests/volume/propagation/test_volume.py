@@ -42,7 +42,7 @@ def test_killed_and_begun_again_it_ends_with_the_same_bytes(tmp_path: Path) -> N
 
 @pytest.mark.kill
 def test_killed_after_any_plane(tmp_path: Path) -> None:
-    assert check_kills(tmp_path, range(100)) > 10
+    assert check_kills(tmp_path, range(100)) > 5  # as many as there are planes to carry to
 
 
 def test_planes_that_were_handed_out_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
