@@ -162,8 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     z = 10
     first, other = corners()[:2]
     y, x = nucleus(first, options.folder, z)
-    print("| step | took | longest pause of the window | peak memory |")
-    print("|---|---|---|---|")
+    print("| step | took | the window's own work | longest pause by the clock | peak memory |")
+    print("|---|---|---|---|---|")
     sitting.step("open", sitting.open)
     sitting.screenshot(shots and shots / "volume-open.png")
     sitting.step("go to a place", lambda: sitting.go_to(first[0] + 512, first[1] + 512, z, 2.5))
