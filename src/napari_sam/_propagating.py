@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from psygnal import Signal
 
 from napari_sam._label_edit import LabelEdit, Region, enclosing
@@ -23,8 +22,10 @@ from napari_sam._propagation_run import (
     State,
     curves,
     key_of,
-    mask_of,
-    part_of,
+    object_below,
+    objects_are,
+    objects_in_view,
+    worst_scores,
 )
 from napari_sam._session import Session
 from napari_sam._way import Way, as_one, write_plane
@@ -203,25 +204,14 @@ class Propagating:
         document = self.session.document
         if self.settings.what == "object":
             return tuple(n for n in self.session.selection if n in document.objects)
-        assert document.labels is not None
-        found: set[int] = set()
-        boxes = [record.slices for record in document.objects.values()]
-        fixed = [i for i in range(len(way.shape)) if i not in way.axes]
-        here = [b for b in boxes if all(b[i].start <= way.index[i] < b[i].stop for i in fixed)]
-        if here:
-            part = way.part_of(enclosing(here))
-            found = set(np.unique(document.labels.read(way.region(way.here, part))).tolist())
-        return tuple(sorted(found & set(document.objects)))
+        return objects_in_view(document, way)
 
     def _meant(self, run: Run, way: Way, patch: MaskPatch) -> int | None:
         """The object that a mask corrects: the only one, the selected one, or the one below it."""
         chosen = [n for n in self.session.selection if n in run.ids]
         if len(run.ids) == 1 or len(chosen) == 1:
             return run.ids[0] if len(run.ids) == 1 else chosen[0]
-        part = part_of(way, patch)
-        below = way.flat(run.labels.read(way.region(way.here, part)))[mask_of(way, patch)]
-        below = below[np.isin(below, run.ids)]
-        return int(np.bincount(below).argmax()) if below.size else None
+        return object_below(run, way, patch)
 
     def _request(self, run: Run, way: Way, keys: Mapping[int, "KeyPlane"], *, clear: bool) -> None:
         state, document = run.state, run.document
@@ -245,10 +235,7 @@ class Propagating:
             return None
         if self.session.document.listed is None:
             return enclosing(boxes)
-        count = way.count if self.settings.last is None else self.settings.last + 1
-        whole = list(way.region(way.here, [slice(0, n) for n in way.size]))
-        whole[way.axis] = slice(self.settings.first or 0, min(count, way.count))
-        return enclosing([tuple(whole), *boxes])
+        return enclosing([way.stack(self.settings.first, self.settings.last), *boxes])
 
     # --- what the job tells ------------------------------------------------------------------
 
@@ -303,7 +290,7 @@ class Propagating:
         for plane in sorted(set(made) - set(run.fresh)):
             self._write(run, PlaneResult(plane))
         planes = sum(bool(result.objects) for result in run.fresh.values())
-        self._close(run, f"{_objects(run.ids)} on {planes} planes. Ctrl+Z takes them back.")
+        self._close(run, f"{objects_are(run.ids)} on {planes} planes. Ctrl+Z takes them back.")
 
     def cancelled(self) -> None:
         """The user has stopped: the planes that are done stay."""
@@ -376,12 +363,7 @@ class Propagating:
         if run is None:
             return ()
         chosen = [n for n in self.session.selection if n in run.ids] or run.ids
-        wanted, worst = set(chosen), []
-        for plane, result in sorted(self.made.items()):
-            scores = [one.score for one in result.objects if one.id in wanted]
-            if scores:
-                worst.append((plane, min(scores)))
-        return tuple(worst)
+        return worst_scores(self.made, chosen)
 
     @property
     def weak(self) -> tuple[int, ...]:
@@ -415,7 +397,3 @@ class Propagating:
         for name, value in vars(type(self)).items():
             if isinstance(value, Signal):
                 getattr(self, name).disconnect()
-
-
-def _objects(ids: Sequence[int]) -> str:
-    return f"Object {ids[0]} is" if len(ids) == 1 else f"{len(ids)} objects are"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from napari_sam._document import Document
 from napari_sam._history import Step
-from napari_sam._label_edit import LabelEdit, LabelImage, Region
+from napari_sam._label_edit import LabelEdit, LabelImage, Region, enclosing
 from napari_sam._predict import MaskPatch, ModelChoice, Origin
 from napari_sam._way import Way
 from napari_sam.core.intensity import Intensity
@@ -197,3 +197,41 @@ def part_of(way: Way, patch: MaskPatch) -> tuple[slice, slice]:
 def mask_of(way: Way, patch: MaskPatch) -> NDArray[np.bool_]:
     """The pixels of a patch, (rows, columns)."""
     return patch.mask if way.rows < way.columns else patch.mask.T
+
+
+def objects_in_view(document: Document, way: Way) -> tuple[int, ...]:
+    """Objects that have pixels on the plane in view, in order."""
+    assert document.labels is not None
+    found: set[int] = set()
+    boxes = [record.slices for record in document.objects.values()]
+    fixed = [i for i in range(len(way.shape)) if i not in way.axes]
+    here = [b for b in boxes if all(b[i].start <= way.index[i] < b[i].stop for i in fixed)]
+    if here:
+        part = way.part_of(enclosing(here))
+        found = set(np.unique(document.labels.read(way.region(way.here, part))).tolist())
+    return tuple(sorted(found & set(document.objects)))
+
+
+def worst_scores(
+    made: Mapping[int, "PlaneResult"], ids: Sequence[int]
+) -> tuple[tuple[int, float], ...]:
+    """(plane, lowest score of some objects on it), in the order of planes."""
+    wanted, worst = set(ids), []
+    for plane, result in sorted(made.items()):
+        scores = [one.score for one in result.objects if one.id in wanted]
+        if scores:
+            worst.append((plane, min(scores)))
+    return tuple(worst)
+
+
+def object_below(run: Run, way: Way, patch: MaskPatch) -> int | None:
+    """That object of a run which has most pixels under a mask on the plane in view."""
+    values = way.flat(run.labels.read(way.region(way.here, part_of(way, patch))))
+    below = values[mask_of(way, patch)]
+    below = below[np.isin(below, run.ids)]
+    return int(np.bincount(below).argmax()) if below.size else None
+
+
+def objects_are(ids: Sequence[int]) -> str:
+    """How a sentence about objects begins."""
+    return f"Object {ids[0]} is" if len(ids) == 1 else f"{len(ids)} objects are"

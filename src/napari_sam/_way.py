@@ -102,6 +102,13 @@ class Way:
         where[self.rows], where[self.columns] = part[0], part[1]
         return tuple(where)
 
+    def stack(self, first: int | None, last: int | None) -> Region:
+        """Pixels of all planes from one to another, both included; None: to the end."""
+        whole = list(self.region(self.here, [slice(0, n) for n in self.size]))
+        count = self.count if last is None else min(last + 1, self.count)
+        whole[self.axis] = slice(first or 0, count)
+        return tuple(whole)
+
     def flat(self, block: NDArray[Any]) -> NDArray[Any]:
         """(rows, columns) view of a block of labels that was read from such a region."""
         moved = np.moveaxis(block, (self.rows, self.columns), (-2, -1))

@@ -74,7 +74,7 @@ def test_a_picture_amid_its_mirror_images_has_a_seam_in_its_middle(
 ) -> None:
     spec = SmallGreys().spec
     cutting = Cutting.of(spec, points=20, small=False)
-    plane, region = mirrored(sample, side=cutting.side, halo=cutting.halo, down=down)
+    plane, region = mirrored(sample, side=cutting.side, down=down)
     assert (plane.picture[region] == sample.picture).all()
     assert (plane.labels[region] == sample.labels).all()
     grid = cut(plane, Given(Greys()), side=cutting.side, halo=cutting.halo).grid

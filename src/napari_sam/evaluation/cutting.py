@@ -71,9 +71,7 @@ def _resized(sample: Sample, side: int) -> Sample:
     return replace(sample, picture=np.asarray(picture), labels=np.asarray(labels, np.int32))
 
 
-def mirrored(
-    sample: Sample, *, side: int, halo: int, down: bool
-) -> tuple[Sample, tuple[slice, slice]]:
+def mirrored(sample: Sample, *, side: int, down: bool) -> tuple[Sample, tuple[slice, slice]]:
     """A plane with a picture amid its mirror images, and where it is there.
 
     The plane is four tiles long, along y (``down``) or x, and the two in the middle meet in the

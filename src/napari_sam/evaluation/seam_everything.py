@@ -139,7 +139,7 @@ class Cutting:
     def place(self, sample: Sample, *, down: bool) -> tuple[Sample, Region]:
         """The plane that is cut into tiles, and where the picture is in it."""
         if not self.small:
-            return mirrored(sample, side=self.side, halo=self.halo, down=down)
+            return mirrored(sample, side=self.side, down=down)
         height, width = sample.labels.shape
         return sample, (slice(0, height), slice(0, width))
 

@@ -8,6 +8,7 @@ ones the model sees squeezed objects. Knows runs and labels; asks no model.
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def consensus_volume(
     others = []
     axes: tuple[Axis, ...] = ("y", "x")
     for along in axes:
-        across = ImageRef.open(_sections(found.labels, along), axes="tzyx")
+        across = ImageRef.open(_sections(found.labels, along, Path(folder)), axes="tzyx")
         across = across.with_spacing(spacing)
         cubes = VolumeJob(
             job.image.with_spacing(spacing), job.intensity, job.model, job.side, job.halo
@@ -65,16 +66,23 @@ def consensus_volume(
     return found
 
 
-def _sections(labels: NDArray[Any], along: str) -> NDArray[Any]:
-    """(t, z, y, x): of each object the plane across an axis on which it is largest, else 0."""
+def _sections(labels: NDArray[Any], along: str, folder: Path) -> NDArray[Any]:
+    """(t, z, y, x): of each object the plane across an axis on which it is largest, else 0.
+
+    On disk, in a file without a name: it is as large as the volume, and goes with the process.
+    """
     axis = "tzyx".index(along)
-    seeds = np.zeros(labels.shape, labels.dtype)
+    with TemporaryFile(dir=folder) as file:
+        seeds = np.memmap(file, labels.dtype, "w+", shape=labels.shape)
     for t, volume in enumerate(np.asarray(labels)):
         planes = np.moveaxis(volume, axis - 1, 0)
         made = np.moveaxis(seeds[t], axis - 1, 0)
-        ids = np.unique(volume[volume > 0])
-        areas = np.array([[np.count_nonzero(plane == one) for one in ids] for plane in planes])
-        for one, plane in zip(ids, areas.argmax(0), strict=True):
+        largest: dict[int, tuple[int, int]] = {}  # object -> area, and the first such plane
+        for plane, values in enumerate(planes):
+            for one, area in zip(*np.unique(values, return_counts=True), strict=True):
+                if one and area > largest.get(int(one), (0, 0))[0]:
+                    largest[int(one)] = int(area), plane
+        for one, (_, plane) in largest.items():
             made[plane][planes[plane] == one] = one
     return seeds
 

@@ -7,6 +7,7 @@ ends with the same bytes. Knows files; what is done on planes is in ``job.py``.
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from platform import node
@@ -203,12 +204,15 @@ def _labels_file(folder: Path, image: ImageRef, seeds: ImageRef) -> NDArray[Any]
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.glob(f"labels-{node()}-*.npy"):
             if not _lives(int(path.stem.rpartition("-")[2])):  # it was killed
-                path.unlink(missing_ok=True)
+                with suppress(PermissionError):  # Windows: somebody has it open
+                    path.unlink(missing_ok=True)
         path = folder / f"labels-{node()}-{os.getpid()}.npy"
         return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
 def _lives(process: int) -> bool:
+    if os.name == "nt":  # to ask would interrupt it there; its open file cannot be removed anyway
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
