@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import zarr
 from napari.components import ViewerModel
-from napari.layers import Vectors
+from napari.layers import Labels, Vectors
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_sam._layers.lazy_pixels import LazyPixels
-from napari_sam._layers.reader import get_reader, read_layers
+from napari_sam._layers.reader import get_reader, label_tuple, read_layers
 from napari_sam._layers.stored import StoredLabels
 from napari_sam._predict import ModelChoice
 from napari_sam._volume_source import TileSettings
@@ -573,3 +573,19 @@ def test_pixels_that_were_replaced_are_looked_at_anew(qtbot, open_dock):
     (top, left), (height, width) = patch.offset, patch.mask.shape
     seen = moved[0, top : top + height, left : left + width]
     assert len(np.unique(seen[patch.mask])) == 1 and (seen[patch.mask] > 0).all()
+
+
+def test_the_brush_draws_on_labels_of_one_resolution(tmp_path):
+    path = tmp_path / "cells"
+    group = zarr.create_group(path)
+    group.create_array("0", shape=(20, 30), chunks=(10, 10), dtype="uint16")
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    level = {
+        "path": "0",
+        "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0]}],
+    }
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+    values, options, _ = label_tuple(path, ImageRef.open(path))
+    layer = Labels(values, name=options["name"])
+    layer.paint((5, 6), 3)
+    assert int(np.asarray(layer.data[5, 6])) == 3

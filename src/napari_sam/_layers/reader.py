@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 
 from napari_sam._layers.lazy_pixels import LazyPixels
@@ -87,7 +88,10 @@ def label_tuple(folder: Path, image: ImageRef) -> LayerTuple:
     refs = levels_of(str(folder))
     arrays = [_array(str(folder), ref) for ref in refs]
     dtype = None if arrays[0].dtype.kind in "iu" else np.uint32
-    data = [LazyPixels(array, dtype=dtype) for array in arrays]
+    data: list[Any] = [LazyPixels(array, dtype=dtype) for array in arrays]
+    if len(data) == 1:  # napari lets the brush draw on these, in memory, which dask takes
+        from_zarr: Callable[..., Any] = da.from_zarr
+        data = [from_zarr(arrays[0]).astype(data[0].dtype)]
     # A level 0 that upstream has left out is left out of the labels' pixels, too.
     options = {
         "name": folder.name,
